@@ -1,0 +1,183 @@
+//! Media work in a child process of the same binary. Plug-ins crash and hang on real broken files, so every touch of
+//! GStreamer happens in a child (`rivulet child VERB`, hidden): a job comes in as JSON on stdin, progress and one result
+//! go out as NDJSON on stdout. A crash costs one job, a hang is noticed by the no-progress limit, and the child dies
+//! with its parent.
+
+use crate::error::{Error, ErrorLine, Kind, Result, ResultExt};
+use crate::progress::Ctx;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::collections::VecDeque;
+use std::io::Write;
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+
+/// How long a child may go on.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// No progress line for this long: the child hangs. Decoders that work report several times a second.
+    pub idle: Duration,
+    /// All of it.
+    pub wall: Duration,
+}
+
+impl Limits {
+    /// 40 s without progress is a hang (a stalled pipeline has to be named within 60 s).
+    pub const IDLE: Duration = Duration::from_secs(40);
+    pub fn wall(seconds: u64) -> Self {
+        Limits { idle: Self::IDLE, wall: Duration::from_secs(seconds) }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Line<R> {
+    /// Units done, in whatever the job counts; also the sign of life.
+    Progress(f64),
+    Ok(R),
+    Err(ErrorLine),
+}
+
+/// Runs `verb` in a child. `subject` says for error messages what it works on ("a.mp4, 60.0 to 120.0 s").
+pub async fn run<J, R>(verb: &str, subject: &str, job: &J, limits: Limits, ctx: &Ctx, mut on_progress: impl FnMut(f64) + Send) -> Result<R>
+where
+    J: Serialize,
+    R: DeserializeOwned,
+{
+    let exe = std::env::current_exe().doing(|| "cannot find my own program file".into())?;
+    let mut child = tokio::process::Command::new(exe)
+        .args(["child", verb])
+        .env("RIVULET_PARENT", std::process::id().to_string())
+        // Files given by strangers are not a reason to scan the system for plug-ins again in every child.
+        .env("GST_REGISTRY_FORK", "no")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        // Ctrl-C on the terminal goes to the parent alone; it stops its children in order.
+        .process_group(0)
+        .spawn()
+        .doing(|| format!("cannot start a child process for {subject}"))?;
+
+    let mut stdin = child.stdin.take().expect("stdin is piped");
+    let job = serde_json::to_vec(job).map_err(|e| Error::bug("a job does not serialise").caused_by(e))?;
+    let feed = tokio::spawn(async move {
+        // A child that died early is reported by its exit status, not by this broken pipe.
+        let _ = stdin.write_all(&job).await;
+    });
+    let mut stderr = child.stderr.take().expect("stderr is piped");
+    let tail = tokio::spawn(async move {
+        let (mut keep, mut buffer) = (VecDeque::new(), [0; 4096]);
+        while let Ok(n @ 1..) = stderr.read(&mut buffer).await {
+            keep.extend(&buffer[..n]);
+            let over = keep.len().saturating_sub(32 << 10);
+            keep.drain(..over);
+        }
+        String::from_utf8_lossy(&keep.into_iter().collect::<Vec<u8>>()).into_owned()
+    });
+
+    let mut lines = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
+    let deadline = tokio::time::Instant::now() + limits.wall;
+    let mut answer = None;
+    let fault = loop {
+        let line = tokio::select! {
+            biased;
+            () = ctx.cancel.cancelled() => break Some(Error::new(Kind::Cancelled, format!("stopped while working on {subject}"))
+                .hint("run the same command again: it goes on from what is finished")),
+            () = tokio::time::sleep_until(deadline) => break Some(Error::new(Kind::Crashed,
+                format!("{subject}: {verb} took longer than {} s and was stopped", limits.wall.as_secs()))),
+            line = tokio::time::timeout(limits.idle, lines.next_line()) => match line {
+                Err(_) => break Some(Error::new(Kind::Crashed,
+                    format!("{subject}: {verb} made no progress for {} s and was stopped: a decoder or demuxer hangs on this file", limits.idle.as_secs()))),
+                Ok(line) => line,
+            },
+        };
+        match line {
+            Ok(Some(line)) => match serde_json::from_str::<Line<R>>(&line) {
+                Ok(Line::Progress(done)) => on_progress(done),
+                Ok(Line::Ok(result)) => answer = Some(Ok(result)),
+                Ok(Line::Err(e)) => answer = Some(Err(Error::from(e))),
+                // Some plug-ins print to stdout.
+                Err(_) => {}
+            },
+            Ok(None) | Err(_) => break None,
+        }
+    };
+    if let Some(fault) = fault {
+        let _ = child.kill().await;
+        return Err(fault);
+    }
+    let status = child.wait().await.doing(|| format!("cannot wait for the child on {subject}"))?;
+    feed.abort();
+    match answer {
+        Some(answer) => answer,
+        None => {
+            let tail = tail.await.unwrap_or_default();
+            let last = tail.lines().rev().find(|l| !l.trim().is_empty()).unwrap_or("it printed nothing").to_string();
+            let how = std::os::unix::process::ExitStatusExt::signal(&status)
+                .map(|s| format!("was killed by signal {s}{}", if s == 11 { " (segmentation fault in a plug-in)" } else { "" }))
+                .unwrap_or_else(|| format!("ended with {status}"));
+            Err(Error::new(Kind::Crashed, format!("{subject}: {verb} {how}")).caused_by(last))
+        }
+    }
+}
+
+/// CPU seconds, user and system, of this process and of its ended children.
+pub fn cpu_total() -> f64 {
+    cpu_from_stat().unwrap_or(0.0)
+}
+
+/// Fields 14 to 17 of /proc/self/stat (proc(5)): utime, stime, cutime, cstime in ticks of 1/100 s.
+fn cpu_from_stat() -> Option<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    let fields: Vec<f64> = stat.rsplit_once(')')?.1.split_whitespace().skip(11).take(4).filter_map(|f| f.parse().ok()).collect();
+    (fields.len() == 4).then(|| fields.iter().sum::<f64>() / 100.0)
+}
+
+/// The child's side: how a job reports that it is alive.
+pub struct Reporter {
+    last: std::time::Instant,
+}
+
+impl Reporter {
+    /// Cheap to call often: at most ten lines a second leave.
+    pub fn progress(&mut self, done: f64) {
+        if self.last.elapsed() >= Duration::from_millis(100) {
+            self.last = std::time::Instant::now();
+            emit(&Line::<()>::Progress(done));
+        }
+    }
+}
+
+fn emit<R: Serialize>(line: &Line<R>) {
+    let mut out = std::io::stdout().lock();
+    if let Ok(mut text) = serde_json::to_vec(line) {
+        text.push(b'\n');
+        // The parent is gone if this fails, and we with it in a moment.
+        let _ = out.write_all(&text).and_then(|()| out.flush());
+    }
+}
+
+/// The child's side: reads the job, runs it, prints its result. Returns the exit code.
+pub fn serve<J: DeserializeOwned, R: Serialize>(work: impl FnOnce(J, &mut Reporter) -> Result<R>) -> u8 {
+    // kill -9 on the parent ends the child too.
+    let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+    let orphan = std::env::var("RIVULET_PARENT").is_ok_and(|p| std::os::unix::process::parent_id().to_string() != p);
+    if orphan {
+        return 1;
+    }
+    let job = std::io::read_to_string(std::io::stdin())
+        .doing(|| "cannot read the job".into())
+        .and_then(|text| serde_json::from_str(&text).map_err(|e| Error::bug("a job does not parse").caused_by(e)));
+    let mut reporter = Reporter { last: std::time::Instant::now() };
+    match job.and_then(|job| work(job, &mut reporter)) {
+        Ok(result) => {
+            emit(&Line::Ok(result));
+            0
+        }
+        Err(e) => {
+            emit(&Line::<()>::Err(ErrorLine::from(&e)));
+            e.kind().exit_code()
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! The command line: flags in, one library call, print. `printer` alone knows terminals. Exit codes: 0 ok, 1 failed,
+//! 2 usage, 3 partly done, 4 bad input, 5 store or queue unreachable, 130 interrupted.
+
+mod printer;
+
+pub use printer::Printer;
+
+use crate::error::Result;
+use crate::progress::Ctx;
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+/// Recordings of lectures in, HLS courses fit for slow, far, lossy links out.
+#[derive(Parser)]
+#[command(
+    name = "rivulet",
+    version,
+    arg_required_else_help = true,
+    after_help = "Exit codes: 0 ok, 1 failed, 2 usage, 3 partly done, 4 bad input, 5 store or queue unreachable, 130 interrupted."
+)]
+pub struct Cli {
+    /// One JSON object a line on stdout (docs/json.md).
+    #[arg(long, global = true)]
+    json: bool,
+    /// Only results and errors.
+    #[arg(long, short, global = true)]
+    quiet: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// One piece of media work in a process of its own; Rivulet starts these itself.
+    #[command(hide = true)]
+    Child { verb: String },
+}
+
+/// Runs one command. Two signals: the first stops cleanly, the second at once.
+pub fn run(cli: Cli) -> ExitCode {
+    if let Command::Child { verb } = &cli.command {
+        return ExitCode::from(child(verb));
+    }
+    let printer = Arc::new(Printer::new(cli.json, cli.quiet));
+    let ctx = Ctx { cancel: Default::default(), progress: printer.clone() };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(e) => {
+            eprintln!("error: cannot start: {e}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let outcome = runtime.block_on(async {
+        let cancel = ctx.cancel.clone();
+        let talk = printer.clone();
+        tokio::spawn(async move {
+            let mut term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).ok();
+            let mut next = async || {
+                let term = async {
+                    match &mut term {
+                        Some(t) => drop(t.recv().await),
+                        None => std::future::pending().await,
+                    }
+                };
+                tokio::select! { _ = tokio::signal::ctrl_c() => (), () = term => () }
+            };
+            next().await;
+            talk.talk("stopping; what is finished is kept (again to stop at once)");
+            cancel.cancel();
+            next().await;
+            std::process::exit(130);
+        });
+        dispatch(cli.command, &printer, &ctx).await
+    });
+    // Blocking leftovers (a read from a dead disk) must not hold up the exit.
+    runtime.shutdown_background();
+    printer.finish();
+    match outcome {
+        Ok(code) => ExitCode::from(code),
+        Err(e) => {
+            printer.error(&e);
+            ExitCode::from(e.kind().exit_code())
+        }
+    }
+}
+
+/// Every verb returns its exit code: 0, or 3 where a part was done and said so.
+async fn dispatch(command: Command, _printer: &Printer, _ctx: &Ctx) -> Result<u8> {
+    match command {
+        Command::Child { .. } => unreachable!("children are served before the runtime starts"),
+    }
+}
+
+/// The hidden verbs: media work that may crash.
+fn child(verb: &str) -> u8 {
+    eprintln!("error: no child verb {verb}");
+    2
+}

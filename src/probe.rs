@@ -1,0 +1,93 @@
+//! Facts about one recording file: what it is, what is wrong with it, what will be repaired. Unknown stays `Option`,
+//! never an invented default.
+
+use crate::units::{Digest, FrameRate};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// One file as it was found. The `--json` line `{"type":"source",...}` of `rivulet probe` is this without `frames_ns`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Source {
+    pub path: PathBuf,
+    pub sha256: Digest,
+    pub bytes: u64,
+    /// As GStreamer's typefinder names it: `video/quicktime`, `video/mpegts`, ...
+    pub container: String,
+    /// What the header claims; may be a lie.
+    pub header_duration_s: Option<f64>,
+    /// From the first to the end of the last picture or sound that is really there.
+    pub duration_s: f64,
+    pub video: Option<Video>,
+    /// All audio tracks, in the file's order.
+    pub audio: Vec<Audio>,
+    /// Index into `audio` of the track that is taken as the voice.
+    pub voice: Option<usize>,
+    /// How pictures are reached: see [`Access`].
+    pub access: Access,
+    /// What encode will put right, one readable line each ("rotated by 90 degrees: turned upright").
+    pub repairs: Vec<String>,
+    /// What is wrong and stays wrong, one readable line each ("cut short: the header says 231.0 s, 1.5 s are there").
+    pub problems: Vec<String>,
+    /// Presentation time of every picture that decodes, in stream time (edit lists applied), nanoseconds, rising.
+    /// Exact: the decoder gives these very times.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub frames_ns: Vec<u64>,
+    /// Stream time of the end of the last picture.
+    pub video_end_ns: u64,
+    /// Stream time of the end of the last sound of the voice track; 0 without one.
+    pub audio_end_ns: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Video {
+    /// Which of the file's video tracks, counting from 0 in the order the demuxer gives them.
+    pub track: usize,
+    /// `h264`, `hevc`, `mpeg2`, ...
+    pub codec: String,
+    /// As coded, before rotation and pixel aspect.
+    pub width: u32,
+    pub height: u32,
+    /// Average over the frames that are there.
+    pub frame_rate: FrameRate,
+    /// The gaps between pictures differ by more than a tenth of the usual gap.
+    pub variable: bool,
+    /// Clockwise degrees to turn the picture so that it stands upright: 0, 90, 180, 270.
+    pub rotation: u16,
+    /// To be mirrored left-right after the turn.
+    pub mirrored: bool,
+    pub interlaced: bool,
+    /// Pixel aspect, width to height.
+    pub par: (u32, u32),
+    pub bit_depth: u32,
+    /// `pq` or `hlg`.
+    pub hdr: Option<String>,
+    /// GStreamer's name (`bt709`, `bt601`, `2:4:7:1`), where the stream says.
+    pub colorimetry: Option<String>,
+}
+
+impl Video {
+    /// Width and height on a screen with square pixels, upright, before rounding to even.
+    pub fn display_size(&self) -> (f64, f64) {
+        let (w, h) = (self.width as f64 * self.par.0 as f64 / self.par.1.max(1) as f64, self.height as f64);
+        if self.rotation % 180 == 90 { (h, w) } else { (w, h) }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Audio {
+    pub codec: String,
+    pub channels: u32,
+    pub rate_hz: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
+}
+
+/// How the pictures of a chunk are reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Access {
+    /// A seek to 2 s before the chunk gives the very frames of one pass.
+    Seek,
+    /// It does not (MPEG-TS and PS, no index, intra refresh, very long GOPs): one pass from the start.
+    Sequential,
+}
