@@ -1,0 +1,167 @@
+//! Profile x Source -> Plan: one pure decision before any work. A plan says exactly which picture of the recording is shown
+//! when, where segments begin, which rungs are made, and what it will cost.
+
+mod ladder;
+mod predict;
+mod schedule;
+
+pub use ladder::RungPlan;
+pub use predict::{CLASSES, Class, ClassPrediction, class};
+pub use schedule::{Chunk, Part, Picture, Slot};
+
+use crate::error::{Error, Kind, Result};
+use crate::probe::Source;
+use crate::profile::Profile;
+use crate::units::{Digest, MediaTime};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What is asked for: everything that a plan depends on.
+pub struct Request<'a> {
+    /// The recording's files in order.
+    pub sources: &'a [Source],
+    pub profile: &'a Profile,
+    /// Digest of the pipeline texts.
+    pub pipelines: Digest,
+    /// Versions of the tools that make bytes.
+    pub fingerprint: BTreeMap<String, String>,
+    pub title: String,
+    /// BCP 47.
+    pub language: String,
+    /// Seconds of the joined recording that are kept; all where `None`.
+    pub trim: Option<(f64, f64)>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Same digest, same bytes.
+    pub digest: Digest,
+    pub title: String,
+    pub language: String,
+    /// `uniform`: every rung shows the same pictures in its own size. `card`: sound only, over a title card.
+    pub shape: Shape,
+    pub profile: Profile,
+    pub fingerprint: BTreeMap<String, String>,
+    pub parts: Vec<Part>,
+    /// Lowest first.
+    pub rungs: Vec<RungPlan>,
+    /// Start of every segment, and the end of the last.
+    pub boundaries: Vec<MediaTime>,
+    pub chunks: Vec<Chunk>,
+    /// Whether the recording has a voice.
+    pub voice: bool,
+    pub predicted_cpu_s: f64,
+    pub classes: Vec<ClassPrediction>,
+    pub repairs: Vec<String>,
+    /// What the package will have to say of the recording's faults.
+    pub problems: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Shape {
+    Uniform,
+    Card,
+}
+
+impl Plan {
+    pub fn duration(&self) -> MediaTime {
+        self.boundaries.last().copied().unwrap_or_default()
+    }
+    pub fn segments(&self) -> usize {
+        self.boundaries.len().saturating_sub(1)
+    }
+    /// Start and end of segment `i`.
+    pub fn segment(&self, i: usize) -> (MediaTime, MediaTime) {
+        (self.boundaries[i], self.boundaries[i + 1])
+    }
+}
+
+/// Decides. Errors: over a stated limit (`Unsupported`), nothing to show or hear (`BadMedia`), bad trim (`Usage`).
+pub fn plan(request: &Request) -> Result<Plan> {
+    let profile = request.profile;
+    refuse_over_limits(request)?;
+    let parts = schedule::parts(request.sources, request.trim)?;
+    let shape = if parts.iter().any(|p| p.pictures.is_some()) { Shape::Uniform } else { Shape::Card };
+    let rungs = ladder::rungs(profile, request.sources, shape);
+    let (boundaries, chunks) = schedule::schedule(profile, request.sources, &parts);
+    let voice = parts.iter().any(|p| p.voice.is_some());
+    let mut plan = Plan {
+        digest: digest(request),
+        title: request.title.clone(),
+        language: request.language.clone(),
+        shape,
+        profile: profile.clone(),
+        fingerprint: request.fingerprint.clone(),
+        parts,
+        rungs,
+        boundaries,
+        chunks,
+        voice,
+        predicted_cpu_s: 0.0,
+        classes: Vec::new(),
+        repairs: gather(request.sources, |s| &s.repairs),
+        problems: gather(request.sources, |s| &s.problems),
+    };
+    predict::predict(&mut plan, request.sources);
+    Ok(plan)
+}
+
+fn refuse_over_limits(request: &Request) -> Result<()> {
+    let limits = &request.profile.video;
+    let name = &request.profile.name;
+    let hours: f64 = request.sources.iter().map(|s| s.duration_s).sum::<f64>() / 3600.0;
+    if hours > limits.most_hours {
+        return Err(Error::new(
+            Kind::Unsupported,
+            format!("the recording lasts {hours:.1} h; profile {name} accepts {} h", limits.most_hours),
+        )
+        .hint("cut the recording, or raise video.most_hours in a profile of your own"));
+    }
+    for source in request.sources {
+        let Some(video) = &source.video else { continue };
+        let rate = video.width as f64 * video.height as f64 * video.frame_rate.fps() / 1e6;
+        if rate > limits.most_megapixels_per_second {
+            return Err(Error::new(
+                Kind::Unsupported,
+                format!(
+                    "{}: {}x{} at {} pictures/s is {rate:.0} million pixels a second to decode; profile {name} accepts {}",
+                    source.path.display(),
+                    video.width,
+                    video.height,
+                    video.frame_rate,
+                    limits.most_megapixels_per_second
+                ),
+            )
+            .hint("record at 1080p or 4K30 at most, or raise video.most_megapixels_per_second in a profile of your own"));
+        }
+    }
+    Ok(())
+}
+
+fn gather(sources: &[Source], of: impl Fn(&Source) -> &Vec<String>) -> Vec<String> {
+    let many = sources.len() > 1;
+    let name = |s: &Source| s.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    sources.iter().flat_map(|s| of(s).iter().map(move |line| if many { format!("{}: {line}", name(s)) } else { line.clone() })).collect()
+}
+
+/// Version of what plans and chunk files mean; raised when the same request would give other bytes.
+const FORMAT: u32 = 1;
+
+fn digest(request: &Request) -> Digest {
+    let recordings: Vec<_> = request.sources.iter().map(|s| s.sha256).collect();
+    let all = serde_json::json!({
+        "format": FORMAT,
+        "recordings": recordings,
+        "profile": request.profile.digest(),
+        "pipelines": request.pipelines,
+        "fingerprint": request.fingerprint,
+        "title": request.title,
+        "language": request.language,
+        "trim": request.trim,
+    });
+    Digest::of(all.to_string().as_bytes())
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,148 @@
+//! Which rungs a recording gets: never above its own size, sizes even, levels no higher than needed.
+
+use crate::plan::Shape;
+use crate::probe::Source;
+use crate::profile::{Codec, Profile, Rung};
+use crate::units::Size;
+use serde::{Deserialize, Serialize};
+
+/// One rung as it will be made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RungPlan {
+    pub name: String,
+    pub codec: Codec,
+    pub size: Size,
+    pub crf: u32,
+    pub max_bps: u64,
+    pub buffer_ms: u64,
+    /// Pictures a second on average.
+    pub frame_rate: f64,
+    /// H.264 level times ten: 31 is 3.1.
+    pub level: u32,
+    /// An estimate from the recording's own bit rate.
+    pub predicted_bytes: u64,
+}
+
+/// The size that a title card is drawn for: a 16:9 screen.
+const CARD: (f64, f64) = (1280.0, 720.0);
+
+pub fn rungs(profile: &Profile, sources: &[Source], shape: Shape) -> Vec<RungPlan> {
+    let videos = || sources.iter().filter_map(|s| s.video.as_ref());
+    let (width, height) = match shape {
+        Shape::Card => CARD,
+        // Files of one recording have one size; where they do not, the first rules and the others are fitted to it.
+        Shape::Uniform => videos().next().map(|v| v.display_size()).unwrap_or(CARD),
+    };
+    let fps = match shape {
+        Shape::Card => profile.video.least_frame_rate,
+        Shape::Uniform => {
+            videos().map(|v| v.frame_rate.fps()).fold(0.0, f64::max).clamp(profile.video.least_frame_rate, profile.video.max_frame_rate)
+        }
+    };
+    // A rung's height is its short side, so that a portrait recording keeps its width.
+    let short = width.min(height);
+    let mut rungs = Vec::new();
+    let mut reached = 0.0;
+    for rung in &profile.rungs {
+        let wanted = rung.height as f64;
+        if wanted <= short {
+            rungs.push(make(rung, rung.name.clone(), width, height, wanted, fps, 1.0));
+            reached = wanted;
+        } else if short > reached * 1.1 {
+            // Between two rungs: the recording's own size, at the next rung's quality and its share of the next rung's cap.
+            let share = (short / wanted).powi(2).max(0.25);
+            rungs.push(make(rung, format!("{}p", even(short, short)), width, height, short, fps, share));
+            break;
+        } else {
+            break;
+        }
+    }
+    // A title card is the same picture in every size: the largest that stays cheap is enough, and one below for old phones.
+    if shape == Shape::Card {
+        rungs.truncate(2);
+    }
+    rungs
+}
+
+fn make(rung: &Rung, name: String, width: f64, height: f64, short: f64, fps: f64, share: f64) -> RungPlan {
+    let scale = short / width.min(height);
+    let size = Size { width: even(width * scale, width), height: even(height * scale, height) };
+    let max_bps = (rung.max.bps() as f64 * share) as u64;
+    RungPlan {
+        name,
+        codec: rung.codec,
+        size,
+        crf: rung.crf,
+        max_bps,
+        buffer_ms: (rung.buffer_s * 1000.0) as u64,
+        frame_rate: fps,
+        level: level(size, fps, max_bps, rung.buffer_s),
+        predicted_bytes: 0,
+    }
+}
+
+/// The nearest even number that is not above the source's side: 853.3 becomes 854, 121 of 121 becomes 120.
+fn even(x: f64, side: f64) -> u32 {
+    let most = (side / 2.0).floor() as u32 * 2;
+    ((x / 2.0).round() as u32 * 2).min(most).max(16)
+}
+
+/// H.264 table A-1: level x 10, macroblocks a second, macroblocks a frame, DPB macroblocks, kbit/s and CPB kbit (Main; High is 1.25 times).
+const LEVELS: &[(u32, u64, u64, u64, u64, u64)] = &[
+    (10, 1_485, 99, 396, 64, 175),
+    (11, 3_000, 396, 900, 192, 500),
+    (12, 6_000, 396, 2_376, 384, 1_000),
+    (13, 11_880, 396, 2_376, 768, 2_000),
+    (20, 11_880, 396, 2_376, 2_000, 2_000),
+    (21, 19_800, 792, 4_752, 4_000, 4_000),
+    (22, 20_250, 1_620, 8_100, 4_000, 4_000),
+    (30, 40_500, 1_620, 8_100, 10_000, 10_000),
+    (31, 108_000, 3_600, 18_000, 14_000, 14_000),
+    (32, 216_000, 5_120, 20_480, 20_000, 20_000),
+    (40, 245_760, 8_192, 32_768, 20_000, 25_000),
+    (41, 245_760, 8_192, 32_768, 50_000, 62_500),
+    (42, 522_240, 8_704, 34_816, 50_000, 62_500),
+    (50, 589_824, 22_080, 110_400, 135_000, 135_000),
+    (51, 983_040, 36_864, 184_320, 240_000, 240_000),
+    (52, 2_073_600, 36_864, 184_320, 240_000, 240_000),
+];
+
+/// Pictures that x264's presets up to `medium` keep for reference, and one for reordering; slower presets are cut by the level.
+const DPB_FRAMES: u64 = 4;
+
+/// The lowest level that holds the rung (Apple 1.11).
+fn level(size: Size, fps: f64, max_bps: u64, buffer_s: f64) -> u32 {
+    let (w, h) = (size.width.div_ceil(16) as u64, size.height.div_ceil(16) as u64);
+    let frame = w * h;
+    let rate = (frame as f64 * fps).ceil() as u64;
+    let kbps = max_bps / 1000;
+    let buffer = (kbps as f64 * buffer_s) as u64;
+    let fits = |l: &&(u32, u64, u64, u64, u64, u64)| {
+        rate <= l.1
+            && frame <= l.2
+            && w * w <= 8 * l.2
+            && h * h <= 8 * l.2
+            && frame * DPB_FRAMES <= l.3
+            && kbps * 4 <= l.4 * 5
+            && buffer * 4 <= l.5 * 5
+    };
+    LEVELS.iter().find(fits).map(|l| l.0).unwrap_or(52)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_even_and_never_above_the_source() {
+        assert_eq!((even(121.0, 121.0), even(161.0, 161.0), even(853.33, 1280.0), even(480.0, 1080.0)), (120, 160, 854, 480));
+    }
+
+    #[test]
+    fn the_level_is_the_lowest_that_holds() {
+        assert_eq!(level(Size { width: 1280, height: 720 }, 30.0, 800_000, 3.0), 31);
+        assert_eq!(level(Size { width: 640, height: 360 }, 30.0, 190_000, 3.0), 30);
+        assert_eq!(level(Size { width: 480, height: 270 }, 25.0, 90_000, 3.0), 21);
+        assert_eq!(level(Size { width: 1920, height: 1080 }, 30.0, 3_000_000, 3.0), 40);
+    }
+}

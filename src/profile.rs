@@ -1,0 +1,264 @@
+//! Profiles: ladders as data. `profiles/*.toml` are built in; a path names a user's own. Every bound is checked here, and
+//! an error names file, line, field, value and legal range.
+
+use crate::error::{Error, Kind, Result};
+use crate::units::{Bitrate, Digest};
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Profile {
+    /// The file's stem; set by [`load`].
+    #[serde(skip_deserializing)]
+    pub name: String,
+    pub description: String,
+    pub classes: Vec<String>,
+    pub segments: Segments,
+    pub chunks: Chunks,
+    pub video: Video,
+    /// Lowest first.
+    pub rungs: Vec<Rung>,
+    pub voice: Voice,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Segments {
+    pub target_s: f64,
+    pub least_s: f64,
+    pub most_s: f64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Chunks {
+    pub target_s: f64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Video {
+    pub preset: String,
+    pub max_frame_rate: f64,
+    pub least_frame_rate: f64,
+    pub most_megapixels_per_second: f64,
+    pub most_hours: f64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rung {
+    pub name: String,
+    #[serde(default = "h264")]
+    pub codec: Codec,
+    pub height: u32,
+    pub crf: u32,
+    pub max: Bitrate,
+    pub buffer_s: f64,
+}
+
+/// A rung names its codec, so that another can be added beside it: a fragment `pipelines/rung-<codec>.gst` and a sample entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Codec {
+    H264,
+}
+
+fn h264() -> Codec {
+    Codec::H264
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Voice {
+    pub lufs: f64,
+    pub true_peak_dbtp: f64,
+    pub opus: Opus,
+    pub aac: Aac,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Opus {
+    pub bitrate: Bitrate,
+    pub packet_ms: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Aac {
+    pub bitrate: Bitrate,
+    pub rate_hz: u32,
+}
+
+pub const DEFAULT: &str = "rural-3g";
+
+/// The built-in profiles: name and text.
+pub const BUILT_IN: &[(&str, &str)] = &[
+    ("rural-3g", include_str!("../profiles/rural-3g.toml")),
+    ("edge", include_str!("../profiles/edge.toml")),
+    ("campus", include_str!("../profiles/campus.toml")),
+];
+
+/// Reads a built-in profile by name, or a file by path (anything with a `/` or ending in `.toml`).
+pub fn load(name_or_path: &str) -> Result<Profile> {
+    if let Some((name, text)) = BUILT_IN.iter().find(|(name, _)| *name == name_or_path) {
+        return parse(name, text, name);
+    }
+    if !name_or_path.contains('/') && !name_or_path.ends_with(".toml") {
+        let names: Vec<_> = BUILT_IN.iter().map(|(n, _)| *n).collect();
+        return Err(Error::usage(format!("there is no profile \"{name_or_path}\""))
+            .hint(format!("built in are {}; a file of your own is named by its path", names.join(", "))));
+    }
+    let text = std::fs::read_to_string(name_or_path)
+        .map_err(|e| Error::new(Kind::Usage, format!("cannot read profile {name_or_path}")).caused_by(e))?;
+    let stem = std::path::Path::new(name_or_path).file_stem().and_then(|s| s.to_str()).unwrap_or("profile");
+    parse(stem, &text, name_or_path)
+}
+
+fn parse(name: &str, text: &str, file: &str) -> Result<Profile> {
+    let mut profile: Profile = toml::from_str(text).map_err(|e: toml::de::Error| {
+        let line = e.span().map(|s| text[..s.start.min(text.len())].matches('\n').count() + 1);
+        let at = line.map(|l| format!("{file}:{l}")).unwrap_or(file.to_string());
+        Error::usage(format!("{at}: {}", e.message()))
+    })?;
+    profile.name = name.to_string();
+    let faults = profile.faults();
+    match faults.is_empty() {
+        true => Ok(profile),
+        false => {
+            let lines: Vec<_> = faults.iter().map(|(field, what)| format!("{file}:{}: {field} {what}", line_of(text, field))).collect();
+            Err(Error::usage(lines.join("\n")))
+        }
+    }
+}
+
+/// The line of a dotted field, found by its last name below its table; 1 where it cannot be told.
+fn line_of(text: &str, field: &str) -> usize {
+    let (table, key) = field.rsplit_once('.').unwrap_or(("", field));
+    let (table, nth) = match table.split_once('[') {
+        Some((t, n)) => (t, n.trim_end_matches(']').parse::<usize>().unwrap_or(0)),
+        None => (table, 0),
+    };
+    let mut seen = 0;
+    let mut inside = table.is_empty();
+    for (i, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.starts_with('[') {
+            let here = line.trim_matches(['[', ']']) == table;
+            inside = here && seen == nth;
+            seen += here as usize;
+        } else if inside && line.split('=').next().map(str::trim) == Some(key) {
+            return i + 1;
+        }
+    }
+    1
+}
+
+/// x264's presets, fastest first.
+const PRESETS: &[&str] = &["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo"];
+
+impl Profile {
+    /// Every value outside its legal range: field and what is wrong.
+    fn faults(&self) -> Vec<(String, String)> {
+        let mut faults = Vec::new();
+        let mut range = |field: String, value: f64, low: f64, high: f64| {
+            if !(low..=high).contains(&value) {
+                faults.push((field, format!("is {value}, expected {low} to {high}")));
+            }
+        };
+        range("segments.least_s".into(), self.segments.least_s, 0.5, 10.0);
+        range("segments.target_s".into(), self.segments.target_s, self.segments.least_s, 20.0);
+        range("segments.most_s".into(), self.segments.most_s, self.segments.target_s, 30.0);
+        range("chunks.target_s".into(), self.chunks.target_s, self.segments.most_s, 3600.0);
+        range("video.max_frame_rate".into(), self.video.max_frame_rate, 1.0, 60.0);
+        range("video.least_frame_rate".into(), self.video.least_frame_rate, 0.2, self.video.max_frame_rate);
+        range("video.most_megapixels_per_second".into(), self.video.most_megapixels_per_second, 1.0, 1e5);
+        range("video.most_hours".into(), self.video.most_hours, 0.01, 48.0);
+        range("voice.lufs".into(), self.voice.lufs, -31.0, -9.0);
+        range("voice.true_peak_dbtp".into(), self.voice.true_peak_dbtp, -9.0, 0.0);
+        range("voice.opus.bitrate".into(), self.voice.opus.bitrate.bps() as f64, 6_000.0, 128_000.0);
+        range("voice.aac.bitrate".into(), self.voice.aac.bitrate.bps() as f64, 16_000.0, 192_000.0);
+        for (i, rung) in self.rungs.iter().enumerate() {
+            range(format!("rungs[{i}].height"), rung.height as f64, 64.0, 2160.0);
+            range(format!("rungs[{i}].crf"), rung.crf as f64, 1.0, 50.0);
+            range(format!("rungs[{i}].max"), rung.max.bps() as f64, 10_000.0, 50e6);
+            range(format!("rungs[{i}].buffer_s"), rung.buffer_s, 0.2, 10.0);
+        }
+        if !PRESETS.contains(&self.video.preset.as_str()) {
+            faults.push(("video.preset".into(), format!("is \"{}\", expected one of {}", self.video.preset, PRESETS.join(", "))));
+        }
+        if ![20, 40, 60].contains(&self.voice.opus.packet_ms) {
+            faults.push(("voice.opus.packet_ms".into(), format!("is {}, expected 20, 40 or 60", self.voice.opus.packet_ms)));
+        }
+        if ![16_000, 22_050, 24_000, 32_000, 44_100, 48_000].contains(&self.voice.aac.rate_hz) {
+            faults.push((
+                "voice.aac.rate_hz".into(),
+                format!("is {}, expected 16000, 22050, 24000, 32000, 44100 or 48000", self.voice.aac.rate_hz),
+            ));
+        }
+        if self.rungs.is_empty() {
+            faults.push(("rungs".into(), "has no entry, expected at least one [[rungs]] table".into()));
+        }
+        for class in &self.classes {
+            if crate::plan::class(class).is_none() {
+                let known: Vec<_> = crate::plan::CLASSES.iter().map(|c| c.name).collect();
+                faults.push(("classes".into(), format!("names \"{class}\", expected some of {}", known.join(", "))));
+            }
+        }
+        for (i, pair) in self.rungs.windows(2).enumerate() {
+            if pair[1].height <= pair[0].height || pair[1].max <= pair[0].max {
+                faults.push((
+                    format!("rungs[{}].height", i + 1),
+                    "and max must both be above those of the rung before (lowest first)".into(),
+                ));
+            }
+        }
+        let mut names: Vec<_> = self.rungs.iter().map(|r| &r.name).collect();
+        names.sort();
+        names.dedup();
+        let plain = |n: &str| !n.is_empty() && n.len() <= 20 && n.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+        if names.len() != self.rungs.len() || !self.rungs.iter().all(|r| plain(&r.name)) {
+            faults.push(("rungs[0].name".into(), "and all others must differ and hold only a-z, 0-9 and -".into()));
+        }
+        faults
+    }
+
+    /// Covers every value; part of the plan's digest.
+    pub fn digest(&self) -> Digest {
+        Digest::of(serde_json::to_string(self).expect("a profile serialises").as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_built_in_profile_is_valid() {
+        for (name, _) in BUILT_IN {
+            assert_eq!(&load(name).unwrap().name, name);
+        }
+    }
+
+    #[test]
+    fn a_bad_value_is_named_with_file_line_field_and_range() {
+        let text = BUILT_IN[0].1.replacen("crf = 26", "crf = 99", 1);
+        let line = text.lines().position(|l| l == "crf = 99").unwrap() + 1;
+        let error = parse("x", &text, "mine.toml").unwrap_err();
+        assert_eq!(error.what(), format!("mine.toml:{line}: rungs[1].crf is 99, expected 1 to 50"));
+        assert_eq!(error.kind(), Kind::Usage);
+    }
+
+    #[test]
+    fn an_unknown_field_is_an_error_with_its_line() {
+        let text = BUILT_IN[0].1.replacen("[chunks]", "[chunks]\nfoo = 1", 1);
+        let error = parse("x", &text, "mine.toml").unwrap_err();
+        assert!(error.what().starts_with("mine.toml:") && error.what().contains("foo"), "{}", error.what());
+    }
+
+    #[test]
+    fn an_unknown_name_lists_the_known_ones() {
+        assert!(load("rural").unwrap_err().report().contains("rural-3g, edge, campus"));
+    }
+}
