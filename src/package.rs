@@ -1,6 +1,11 @@
 //! The package: the finished HLS of one lecture (design section 5). [`Package`] is `package.json`; playlists are a pure
 //! function of it and of a naming rule.
 
+mod boxes;
+pub mod fragment;
+pub mod init;
+pub mod playlist;
+
 use crate::units::Digest;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -29,6 +34,9 @@ pub struct Package {
     pub loudness: Option<Loudness>,
     /// Every file of the package but this one, with its digest and exact bytes.
     pub files: BTreeMap<String, FileEntry>,
+    /// Rungs of the profile that this recording has no use for, and why.
+    #[serde(default)]
+    pub left_out: Vec<String>,
     pub deviations: Vec<Deviation>,
     pub repairs: Vec<String>,
     pub warnings: Vec<String>,
@@ -58,6 +66,9 @@ pub struct Rung {
     pub height: u32,
     /// FRAME-RATE: the highest of any segment.
     pub frame_rate: f64,
+    /// The constant rate factor and the cap that it was made with.
+    pub crf: u32,
+    pub max_bps: u64,
     pub bytes: u64,
     pub average_bps: u64,
     pub peak_bps: u64,

@@ -1,0 +1,114 @@
+//! One segment of a CMAF track: a moof with one traf and one trun, and its mdat; and the sidx in front of a voice track.
+
+use super::boxes::Writer;
+use super::init::SYNC;
+
+/// One coded picture or packet.
+pub struct Sample<'a> {
+    pub data: &'a [u8],
+    /// Ticks to the next sample in decoding order.
+    pub duration: u32,
+    /// Presentation minus decoding time, ticks; may be negative.
+    pub offset: i32,
+}
+
+/// A fragment's bytes.
+pub struct Fragment {
+    pub bytes: Vec<u8>,
+    /// moof, mdat header and the whole first sample: what an I-frame playlist points at.
+    pub first_sample_end: u64,
+}
+
+/// The pictures of one segment in decoding order; the first is an IDR.
+pub fn video(sequence: u32, decode_time: u64, samples: &[Sample]) -> Fragment {
+    let constant = samples.windows(2).all(|w| w[0].duration == w[1].duration);
+    let reordered = samples.iter().any(|s| s.offset != 0);
+    let default_duration = samples.first().filter(|_| constant).map(|s| s.duration);
+    write(sequence, decode_time, samples, default_duration, constant, reordered, Some(SYNC))
+}
+
+/// The packets of one segment. All but the last have the track's default duration.
+pub fn voice(sequence: u32, decode_time: u64, samples: &[Sample]) -> Fragment {
+    write(sequence, decode_time, samples, None, true, false, None)
+}
+
+fn write(
+    sequence: u32,
+    decode_time: u64,
+    samples: &[Sample],
+    default_duration: Option<u32>,
+    constant: bool,
+    reordered: bool,
+    first_flags: Option<u32>,
+) -> Fragment {
+    let mut w = Writer::default();
+    let mut data_offset_at = 0;
+    w.boxed(b"moof", |w| {
+        w.full(b"mfhd", 0, 0, |w| {
+            w.u32(sequence);
+        });
+        w.boxed(b"traf", |w| {
+            // default-base-is-moof, and a default duration where one holds.
+            let flags = 0x02_0000 | if default_duration.is_some() { 8 } else { 0 };
+            w.full(b"tfhd", 0, flags, |w| {
+                w.u32(1);
+                default_duration.into_iter().for_each(|d| {
+                    w.u32(d);
+                });
+            });
+            w.full(b"tfdt", 1, 0, |w| {
+                w.u64(decode_time);
+            });
+            let flags = 0x1
+                | if first_flags.is_some() { 0x4 } else { 0 }
+                | if constant { 0 } else { 0x100 }
+                | 0x200
+                | if reordered { 0x800 } else { 0 };
+            w.full(b"trun", 1, flags, |w| {
+                w.u32(samples.len() as u32);
+                data_offset_at = w.len();
+                w.u32(0);
+                first_flags.into_iter().for_each(|f| {
+                    w.u32(f);
+                });
+                for s in samples {
+                    if !constant {
+                        w.u32(s.duration);
+                    }
+                    w.u32(s.data.len() as u32);
+                    if reordered {
+                        w.u32(s.offset as u32);
+                    }
+                }
+            });
+        });
+    });
+    let data_offset = w.len() as u32 + 8;
+    w.patch_u32(data_offset_at, data_offset);
+    w.boxed(b"mdat", |w| {
+        samples.iter().for_each(|s| {
+            w.bytes(s.data);
+        })
+    });
+    let first = samples.first().map(|s| s.data.len()).unwrap_or(0);
+    Fragment { bytes: w.finish(), first_sample_end: data_offset as u64 + first as u64 }
+}
+
+/// What a sidx says of one fragment.
+pub struct Reference {
+    pub bytes: u32,
+    /// In the track's timescale.
+    pub duration: u32,
+}
+
+/// A segment index (14496-12 8.16.3) of fragments that follow it at once; every one begins with a sync sample.
+pub fn sidx(timescale: u32, references: &[Reference]) -> Vec<u8> {
+    let mut w = Writer::default();
+    w.full(b"sidx", 0, 0, |w| {
+        w.u32(1).u32(timescale).u32(0).u32(0).u16(0).u16(references.len() as u16);
+        for r in references {
+            w.u32(r.bytes & 0x7fff_ffff).u32(r.duration).u32(0x9000_0000);
+        }
+    });
+    w.finish()
+}

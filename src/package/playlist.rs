@@ -1,0 +1,199 @@
+//! Playlists: a package in, text out. Pure, no names but the package's own.
+
+use super::{Package, Rung, Segment, Voice};
+use std::fmt::Write;
+
+/// Which multivariant playlist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// Every rung with every voice.
+    Master,
+    /// The lowest rung with every voice.
+    Floor,
+    /// The rungs without sound, for a page that plays the voice by itself.
+    Video,
+}
+
+impl Which {
+    pub const ALL: [Which; 3] = [Which::Master, Which::Floor, Which::Video];
+    pub fn file_name(self) -> &'static str {
+        match self {
+            Which::Master => "master.m3u8",
+            Which::Floor => "floor.m3u8",
+            Which::Video => "video.m3u8",
+        }
+    }
+}
+
+/// All playlists of a package by file name.
+pub fn all(package: &Package) -> Vec<(String, String)> {
+    let mut out: Vec<_> = Which::ALL.iter().map(|w| (w.file_name().to_string(), master(package, *w))).collect();
+    for rung in &package.rungs {
+        out.push((format!("v-{}.m3u8", rung.name), video(package, rung)));
+        out.push((format!("i-{}.m3u8", rung.name), iframes(package, rung)));
+    }
+    out.extend(package.voices.iter().map(|v| (format!("a-{}.m3u8", v.name), voice(package, v))));
+    out
+}
+
+/// `v-<rung>.m3u8`
+pub fn video(package: &Package, rung: &Rung) -> String {
+    media(package, &format!("v-{}.mp4", rung.name), rung.init_bytes, &rung.segments, 90_000)
+}
+
+/// `a-<voice>.m3u8`
+pub fn voice(package: &Package, voice: &Voice) -> String {
+    media(package, &format!("a-{}.mp4", voice.name), voice.init_bytes, &voice.segments, voice.rate_hz)
+}
+
+fn head(package: &Package, extra: &str) -> String {
+    // Version 7 is what hls.js, Shaka and Apple's tools write for fMP4 with I-frame playlists; 6 is the least for EXT-X-MAP.
+    format!("#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:{}\n#EXT-X-PLAYLIST-TYPE:VOD\n{extra}", package.target_duration_s)
+}
+
+/// Seconds of `ticks`, as short as microseconds allow.
+fn seconds(ticks: u64, timescale: u32) -> String {
+    let text = format!("{:.6}", ticks as f64 / timescale as f64);
+    text.trim_end_matches('0').trim_end_matches('.').to_string()
+}
+
+fn media(package: &Package, file: &str, init_bytes: u64, segments: &[Segment], timescale: u32) -> String {
+    let mut out = head(package, "#EXT-X-INDEPENDENT-SEGMENTS\n");
+    let _ = writeln!(out, "#EXT-X-MAP:URI=\"{file}\",BYTERANGE=\"{init_bytes}@0\"");
+    let mut expected = None;
+    for s in segments {
+        let _ = writeln!(out, "#EXTINF:{},", seconds(s.duration, timescale));
+        // The offset may be left out where a range follows the one before (RFC 8216bis 4.4.4.2).
+        match expected == Some(s.offset) {
+            true => writeln!(out, "#EXT-X-BYTERANGE:{}", s.bytes),
+            false => writeln!(out, "#EXT-X-BYTERANGE:{}@{}", s.bytes, s.offset),
+        }
+        .ok();
+        let _ = writeln!(out, "{file}");
+        expected = Some(s.offset + s.bytes);
+    }
+    out + "#EXT-X-ENDLIST\n"
+}
+
+/// `i-<rung>.m3u8`: the first picture of every segment.
+pub fn iframes(package: &Package, rung: &Rung) -> String {
+    let file = format!("v-{}.mp4", rung.name);
+    let mut out = head(package, "#EXT-X-I-FRAMES-ONLY\n");
+    let _ = writeln!(out, "#EXT-X-MAP:URI=\"{file}\",BYTERANGE=\"{}@0\"", rung.init_bytes);
+    for s in &rung.segments {
+        let bytes = s.iframe_bytes.unwrap_or(s.bytes);
+        let _ = writeln!(out, "#EXTINF:{},\n#EXT-X-BYTERANGE:{bytes}@{}\n{file}", seconds(s.duration, 90_000), s.offset);
+    }
+    out + "#EXT-X-ENDLIST\n"
+}
+
+/// A multivariant playlist. Rates are measured from the bytes: BANDWIDTH is the sum of the peaks of what plays together.
+pub fn master(package: &Package, which: Which) -> String {
+    let mut out = String::from("#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-INDEPENDENT-SEGMENTS\n");
+    let silent = which == Which::Video || package.voices.is_empty();
+    if !silent {
+        for v in &package.voices {
+            let _ = writeln!(
+                out,
+                "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"{0}\",NAME=\"{1}\",LANGUAGE=\"{2}\",DEFAULT=YES,AUTOSELECT=YES,CHANNELS=\"1\",URI=\"a-{0}.m3u8\"",
+                v.name,
+                language_name(&v.language),
+                v.language
+            );
+        }
+    }
+    let rungs = if which == Which::Floor { &package.rungs[..package.rungs.len().min(1)] } else { &package.rungs[..] };
+    for rung in rungs {
+        let mut variant = |peak: u64, average: u64, codecs: String, audio: String| {
+            let _ = writeln!(
+                out,
+                "#EXT-X-STREAM-INF:BANDWIDTH={peak},AVERAGE-BANDWIDTH={average},CODECS=\"{codecs}\",RESOLUTION={}x{},FRAME-RATE={:.3},VIDEO-RANGE=SDR{audio},CLOSED-CAPTIONS=NONE\nv-{}.m3u8",
+                rung.width, rung.height, rung.frame_rate, rung.name
+            );
+        };
+        if silent {
+            variant(rung.peak_bps, rung.average_bps, rung.codec.clone(), String::new());
+        } else {
+            for v in &package.voices {
+                variant(
+                    rung.peak_bps + v.peak_bps,
+                    rung.average_bps + v.average_bps,
+                    format!("{},{}", rung.codec, v.codec),
+                    format!(",AUDIO=\"{}\"", v.name),
+                );
+            }
+        }
+    }
+    for rung in rungs {
+        let _ = writeln!(
+            out,
+            "#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH={},AVERAGE-BANDWIDTH={},CODECS=\"{}\",RESOLUTION={}x{},VIDEO-RANGE=SDR,URI=\"i-{}.m3u8\"",
+            rung.iframe_peak_bps, rung.iframe_average_bps, rung.codec, rung.width, rung.height, rung.name
+        );
+    }
+    out
+}
+
+/// A language's own name, for the menus of players.
+fn language_name(tag: &str) -> &str {
+    match tag.split('-').next().unwrap_or_default() {
+        "vi" => "Tiếng Việt",
+        "en" => "English",
+        "fr" => "Français",
+        "lo" => "ລາວ",
+        "km" => "ខ្មែរ",
+        _ => tag,
+    }
+}
+
+/// The largest bit rate of any run of segments that lasts 0.5 to 1.5 target durations (RFC 8216bis 4.4.6.2, "peak segment
+/// bit rate"). `segments`: bytes and seconds.
+pub fn peak_bps(segments: &[(u64, f64)], target_s: f64) -> u64 {
+    let mut peak: f64 = 0.0;
+    for i in 0..segments.len() {
+        let (mut bytes, mut s) = (0, 0.0);
+        for (b, d) in &segments[i..] {
+            bytes += b;
+            s += d;
+            if s > 1.5 * target_s {
+                break;
+            }
+            if s >= 0.5 * target_s {
+                peak = peak.max(bytes as f64 * 8.0 / s);
+            }
+        }
+    }
+    // Shorter than half a target duration in all: the whole is the only run there is.
+    match peak > 0.0 {
+        true => peak.ceil() as u64,
+        false => average_bps(segments),
+    }
+}
+
+pub fn average_bps(segments: &[(u64, f64)]) -> u64 {
+    let (bytes, s) = segments.iter().fold((0, 0.0), |(b, s), (x, d)| (b + x, s + d));
+    if s > 0.0 { (bytes as f64 * 8.0 / s).ceil() as u64 } else { 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_peak_looks_at_runs_of_half_to_one_and_a_half_targets() {
+        // 6 s target: the 1 s segment alone is too short to count, with its neighbour it is a run of 7 s.
+        let segments = [(6_000, 6.0), (10_000, 1.0), (6_000, 6.0)];
+        assert_eq!(peak_bps(&segments, 6.0), (16_000.0f64 * 8.0 / 7.0).ceil() as u64);
+        assert_eq!(average_bps(&segments), (22_000.0f64 * 8.0 / 13.0).ceil() as u64);
+    }
+
+    #[test]
+    fn a_lecture_of_one_short_segment_has_a_peak() {
+        assert_eq!(peak_bps(&[(1_000, 2.0)], 6.0), 4_000);
+    }
+
+    #[test]
+    fn extinf_is_exact_to_the_microsecond() {
+        assert_eq!((seconds(540_000, 90_000), seconds(1, 90_000)), ("6".into(), "0.000011".into()));
+    }
+}
