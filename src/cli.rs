@@ -2,6 +2,7 @@
 //! 2 usage, 3 partly done, 4 bad input, 5 store or queue unreachable, 130 interrupted.
 
 mod printer;
+mod probe;
 
 pub use printer::Printer;
 
@@ -32,6 +33,7 @@ pub struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Probe(probe::Args),
     /// One piece of media work in a process of its own; Rivulet starts these itself.
     #[command(hide = true)]
     Child { verb: String },
@@ -86,14 +88,20 @@ pub fn run(cli: Cli) -> ExitCode {
 }
 
 /// Every verb returns its exit code: 0, or 3 where a part was done and said so.
-async fn dispatch(command: Command, _printer: &Printer, _ctx: &Ctx) -> Result<u8> {
+async fn dispatch(command: Command, printer: &Printer, ctx: &Ctx) -> Result<u8> {
     match command {
+        Command::Probe(args) => probe::run(args, printer, ctx).await,
         Command::Child { .. } => unreachable!("children are served before the runtime starts"),
     }
 }
 
 /// The hidden verbs: media work that may crash.
 fn child(verb: &str) -> u8 {
-    eprintln!("error: no child verb {verb}");
-    2
+    match verb {
+        "probe" => crate::child::serve(crate::probe::work),
+        _ => {
+            eprintln!("error: no child verb {verb}");
+            2
+        }
+    }
 }

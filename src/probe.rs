@@ -1,9 +1,24 @@
 //! Facts about one recording file: what it is, what is wrong with it, what will be repaired. Unknown stays `Option`,
 //! never an invented default.
 
+mod facts;
+mod flow;
+mod look;
+mod nal;
+mod names;
+mod verdict;
+mod work;
+
+pub use names::container as container_name;
+pub use work::{Job, TimesFrom, work};
+
+use crate::child::{self, Limits};
+use crate::error::{Error, Kind, Result, ResultExt};
+use crate::progress::Ctx;
 use crate::units::{Digest, FrameRate};
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// One file as it was found. The `--json` line `{"type":"source",...}` of `rivulet probe` is this without `frames_ns`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -90,4 +105,41 @@ pub enum Access {
     Seek,
     /// It does not (MPEG-TS and PS, no index, intra refresh, very long GOPs): one pass from the start.
     Sequential,
+}
+
+/// Finds out what a recording is. Unusable ones are `BadMedia` or `Unsupported` errors that name the reason.
+pub async fn probe(path: &Path, ctx: &Ctx) -> Result<Source> {
+    look::look(path)?;
+    let (file, cancel) = (path.to_path_buf(), ctx.cancel.clone());
+    let digest = tokio::task::spawn_blocking(move || std::fs::File::open(&file).and_then(Digest::of_reader));
+    let (sha256, bytes) = tokio::select! {
+        biased;
+        () = cancel.cancelled() => return ctx.check().and(Err(Error::new(Kind::Cancelled, "stopped"))),
+        digest = digest => digest.map_err(|e| Error::bug("the digest's thread died").caused_by(e))?.doing(|| format!("cannot read {}", path.display()))?,
+    };
+    probe_known(path, sha256, bytes, TimesFrom::Auto, ctx).await
+}
+
+/// The same for a file whose digest is known already.
+pub async fn probe_known(path: &Path, sha256: Digest, bytes: u64, times: TimesFrom, ctx: &Ctx) -> Result<Source> {
+    look::look(path)?;
+    if path.to_str().is_none() {
+        return Err(Error::usage(format!("{} has a name that is no UTF-8: rename it", path.display())));
+    }
+    let job = Job { path: path.to_path_buf(), sha256, bytes, times };
+    let subject = path.display().to_string();
+    // Ten minutes, and more for more: 500 kB/s is a fifth of what a full decode of a busy 1080i stream takes here.
+    let limits = Limits::wall(600 + bytes / 500_000);
+    let began = Instant::now();
+    let mut outcome = child::run("probe", &subject, &job, limits, ctx, |_| ()).await;
+    // Crashes are races at times: one more try, but not after a hang, which would only be waited for again.
+    if matches!(&outcome, Err(e) if e.kind() == Kind::Crashed) && began.elapsed() < Duration::from_secs(30) {
+        outcome = child::run("probe", &subject, &job, limits, ctx, |_| ()).await;
+    }
+    outcome.map_err(|e| match e.kind() {
+        Kind::Crashed => Error::bad_media(format!("{subject}: a GStreamer plug-in crashed or hung on this file, it is probably damaged"))
+            .hint("copy it again from the recorder; if that copy is the same, try to repair it by remuxing")
+            .caused_by(e),
+        _ => e,
+    })
 }

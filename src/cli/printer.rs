@@ -79,14 +79,21 @@ impl Printer {
 
     /// The one place where an error is shown.
     pub fn error(&self, e: &Error) {
+        self.error_on(None, e);
+    }
+
+    /// An error that belongs to one of several files; with `--json` the line names it.
+    pub fn error_on(&self, path: Option<&std::path::Path>, e: &Error) {
         if self.json {
             #[derive(serde::Serialize)]
             struct Line {
                 r#type: &'static str,
+                #[serde(skip_serializing_if = "Option::is_none")]
+                path: Option<String>,
                 #[serde(flatten)]
                 line: ErrorLine,
             }
-            self.object(&Line { r#type: "error", line: e.into() });
+            self.object(&Line { r#type: "error", path: path.map(|p| p.display().to_string()), line: e.into() });
         }
         self.stderr(&format!("error: {}", e.report()));
     }
