@@ -1,8 +1,12 @@
 //! The command line: flags in, one library call, print. `printer` alone knows terminals. Exit codes: 0 ok, 1 failed,
 //! 2 usage, 3 partly done, 4 bad input, 5 store or queue unreachable, 130 interrupted.
 
+mod encode;
+mod pipelines;
+mod plan;
 mod printer;
 mod probe;
+mod recording;
 
 pub use printer::Printer;
 
@@ -34,6 +38,9 @@ pub struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Probe(probe::Args),
+    Plan(plan::Args),
+    Encode(encode::Args),
+    Pipelines(pipelines::Args),
     /// One piece of media work in a process of its own; Rivulet starts these itself.
     #[command(hide = true)]
     Child { verb: String },
@@ -91,6 +98,9 @@ pub fn run(cli: Cli) -> ExitCode {
 async fn dispatch(command: Command, printer: &Printer, ctx: &Ctx) -> Result<u8> {
     match command {
         Command::Probe(args) => probe::run(args, printer, ctx).await,
+        Command::Plan(args) => plan::run(args, printer, ctx).await,
+        Command::Encode(args) => encode::run(args, printer, ctx).await,
+        Command::Pipelines(args) => pipelines::run(args, printer, ctx).await,
         Command::Child { .. } => unreachable!("children are served before the runtime starts"),
     }
 }
@@ -99,6 +109,11 @@ async fn dispatch(command: Command, printer: &Printer, ctx: &Ctx) -> Result<u8> 
 fn child(verb: &str) -> u8 {
     match verb {
         "probe" => crate::child::serve(crate::probe::work),
+        "loudness" => crate::child::serve(crate::encode::voice::measure),
+        "voice" => crate::child::serve(crate::encode::voice::make),
+        "fingerprint" => crate::child::serve(|(), _| crate::encode::fingerprint::look()),
+        "chunk" => crate::child::serve(crate::encode::chunk::run),
+        "pipelines" => crate::child::serve(|job, _| crate::encode::pipelines::check(&job)),
         _ => {
             eprintln!("error: no child verb {verb}");
             2

@@ -1,10 +1,14 @@
 //! Rivulet carries lectures over thin links: recordings in, HLS courses out.
 #![forbid(unsafe_code)]
 
+pub mod cache;
+pub mod check;
 pub mod child;
 pub mod cli;
+pub mod encode;
 pub mod error;
 pub mod package;
+pub mod picture;
 pub mod pipeline;
 pub mod plan;
 pub mod probe;
@@ -12,4 +16,5 @@ pub mod profile;
 pub mod progress;
 pub mod store;
 pub mod units;
+pub mod voice;
 pub mod workdir;

@@ -2,6 +2,7 @@
 //! function of it and of a naming rule.
 
 mod boxes;
+pub mod deviations;
 pub mod fragment;
 pub mod init;
 pub mod playlist;
@@ -22,6 +23,8 @@ pub struct Package {
     pub duration_s: f64,
     pub recordings: Vec<RecordingRef>,
     pub profile: String,
+    /// x264's speed preset.
+    pub preset: String,
     /// Versions the plan's digest covers (rivulet, gstreamer, x264, tesseract).
     pub fingerprint: BTreeMap<String, String>,
     /// EXT-X-TARGETDURATION of every media playlist.
@@ -40,6 +43,9 @@ pub struct Package {
     pub deviations: Vec<Deviation>,
     pub repairs: Vec<String>,
     pub warnings: Vec<String>,
+    /// A part of the recording was lost; `warnings` says which.
+    #[serde(default)]
+    pub partial: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -53,31 +53,35 @@ impl Fragments {
     /// The launch text of one role with its parameters filled in. Every `{name}` must be given, and every given name used.
     pub fn bind(&self, role: &str, values: &[(&str, &str)]) -> Result<String> {
         let text = self.0.get(role).ok_or_else(|| Error::bug(format!("no pipeline has the role {role}")))?;
-        let mut out = String::with_capacity(text.len());
-        let mut rest = text.as_str();
-        let mut used = vec![false; values.len()];
-        while let Some((before, after)) = rest.split_once('{') {
-            let (name, after) = after.split_once('}').ok_or_else(|| Error::usage(format!("pipeline {role}: a {{ is not closed")))?;
-            let at = values.iter().position(|(n, _)| *n == name).ok_or_else(|| {
-                let known: Vec<_> = values.iter().map(|(n, _)| *n).collect();
-                Error::usage(format!("pipeline {role}: there is no parameter {{{name}}}")).hint(format!("it may use {}", known.join(", ")))
-            })?;
-            used[at] = true;
-            out.push_str(before);
-            out.push_str(&quote(values[at].1));
-            rest = after;
-        }
-        out.push_str(rest);
-        match used.iter().position(|u| !u) {
-            None => Ok(out),
-            Some(i) => Err(Error::usage(format!("pipeline {role} does not use its parameter {{{}}}", values[i].0))
-                .hint("a parameter that is ignored would make a profile's value do nothing")),
-        }
+        fill(role, text, values)
     }
 
     /// Covers every fragment; part of the plan's digest.
     pub fn digest(&self) -> Digest {
         Digest::of(serde_json::to_string(&self.0).expect("strings serialise").as_bytes())
+    }
+}
+
+fn fill(role: &str, text: &str, values: &[(&str, &str)]) -> Result<String> {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    let mut used = vec![false; values.len()];
+    while let Some((before, after)) = rest.split_once('{') {
+        let (name, after) = after.split_once('}').ok_or_else(|| Error::usage(format!("pipeline {role}: a {{ is not closed")))?;
+        let at = values.iter().position(|(n, _)| *n == name).ok_or_else(|| {
+            let known: Vec<_> = values.iter().map(|(n, _)| *n).collect();
+            Error::usage(format!("pipeline {role}: there is no parameter {{{name}}}")).hint(format!("it may use {}", known.join(", ")))
+        })?;
+        used[at] = true;
+        out.push_str(before);
+        out.push_str(&quote(values[at].1));
+        rest = after;
+    }
+    out.push_str(rest);
+    match used.iter().position(|u| !u) {
+        None => Ok(out),
+        Some(i) => Err(Error::usage(format!("pipeline {role} does not use its parameter {{{}}}", values[i].0))
+            .hint("a parameter that is ignored would make a profile's value do nothing")),
     }
 }
 
@@ -118,3 +122,5 @@ mod tests {
         assert!(Fragments::built_in().0.values().all(|t| !t.contains('#')));
     }
 }
+
+pub fn bind(text: &str, values: &[(&str, &str)]) -> Result<String> { fill("voice", &strip(text), values) }

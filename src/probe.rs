@@ -12,6 +12,7 @@ mod work;
 pub use names::container as container_name;
 pub use work::{Job, TimesFrom, work};
 
+use crate::cache::Cache;
 use crate::child::{self, Limits};
 use crate::error::{Error, Kind, Result, ResultExt};
 use crate::progress::Ctx;
@@ -47,6 +48,9 @@ pub struct Source {
     /// Exact: the decoder gives these very times.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub frames_ns: Vec<u64>,
+    /// A part of what the file should hold is lost; `problems` says which.
+    #[serde(default)]
+    pub partial: bool,
     /// Stream time of the end of the last picture.
     pub video_end_ns: u64,
     /// Stream time of the end of the last sound of the voice track; 0 without one.
@@ -119,6 +123,25 @@ pub async fn probe(path: &Path, ctx: &Ctx) -> Result<Source> {
     };
     probe_known(path, sha256, bytes, TimesFrom::Auto, ctx).await
 }
+
+/// The same with what the cache knows: neither digest nor facts are found out twice.
+pub async fn known(path: &Path, cache: &Cache, ctx: &Ctx) -> Result<Source> {
+    look::look(path)?;
+    let (sha256, bytes) = {
+        let (cache, path, ctx) = (cache.clone(), path.to_path_buf(), ctx.clone());
+        tokio::task::spawn_blocking(move || cache.digest(&path, &ctx)).await.map_err(|e| Error::bug("the digest's thread died").caused_by(e))??
+    };
+    let key = format!("{sha256} {}", env!("CARGO_PKG_VERSION"));
+    if let Some(source) = cache.get::<Source>(SOURCES, &key) {
+        return Ok(Source { path: path.to_path_buf(), ..source });
+    }
+    let source = probe_known(path, sha256, bytes, TimesFrom::Auto, ctx).await?;
+    // A cache that cannot be written costs time, nothing else.
+    let _ = cache.put(SOURCES, &key, &source);
+    Ok(source)
+}
+
+const SOURCES: &str = "sources";
 
 /// The same for a file whose digest is known already.
 pub async fn probe_known(path: &Path, sha256: Digest, bytes: u64, times: TimesFrom, ctx: &Ctx) -> Result<Source> {

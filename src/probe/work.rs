@@ -143,6 +143,7 @@ pub fn work(job: Job, alive: &mut Reporter) -> Result<Source> {
     let video_end_ns = if chosen.is_some() { picture_times.end_ns } else { 0 };
     let audio_end_ns = voice_track.map_or(0, |t| t.end_ns);
     let mut source = Source {
+        partial: false,
         path: path.clone(),
         sha256: job.sha256,
         bytes: job.bytes,

@@ -1,0 +1,141 @@
+//! `rivulet plan`: what encode would make, as a table or a JSON line.
+
+use super::Printer;
+use super::recording::Recording;
+use crate::error::Result;
+use crate::plan::{Plan, Shape};
+use crate::progress::Ctx;
+use crate::units::{Bytes, MediaTime};
+use serde::Serialize;
+
+/// Say what `encode` would make of a recording: rungs, segments, predicted bytes, time, and what learners on each kind of
+/// link would meet. Nothing is encoded.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    recording: Recording,
+}
+
+pub async fn run(args: Args, printer: &Printer, ctx: &Ctx) -> Result<u8> {
+    let (encode, work) = args.recording.open()?;
+    let (plan, _) = encode.plan(&work, ctx).await?;
+    match printer.json() {
+        true => printer.object(&Line::from(&plan)),
+        false => printer.data(&table(&plan)),
+    }
+    Ok(0)
+}
+
+/// The `plan` line of docs/json.md.
+#[derive(Serialize)]
+struct Line<'a> {
+    r#type: &'static str,
+    digest: String,
+    title: &'a str,
+    profile: &'a str,
+    preset: &'a str,
+    shape: Shape,
+    duration_s: f64,
+    rungs: Vec<RungLine<'a>>,
+    voice: bool,
+    boundaries_s: Vec<f64>,
+    chunks: usize,
+    predicted_cpu_s: f64,
+    classes: &'a [crate::plan::ClassPrediction],
+    repairs: &'a [String],
+    problems: &'a [String],
+}
+
+#[derive(Serialize)]
+struct RungLine<'a> {
+    name: &'a str,
+    codec: crate::profile::Codec,
+    width: u32,
+    height: u32,
+    frame_rate: f64,
+    crf: u32,
+    max_bps: u64,
+    buffer_ms: u64,
+    predicted_bytes: u64,
+}
+
+impl<'a> From<&'a Plan> for Line<'a> {
+    fn from(plan: &'a Plan) -> Self {
+        let rung = |r: &'a crate::plan::RungPlan| RungLine {
+            name: &r.name,
+            codec: r.codec,
+            width: r.size.width,
+            height: r.size.height,
+            frame_rate: r.frame_rate,
+            crf: r.crf,
+            max_bps: r.max_bps,
+            buffer_ms: r.buffer_ms,
+            predicted_bytes: r.predicted_bytes,
+        };
+        Line {
+            r#type: "plan",
+            digest: plan.digest.to_string(),
+            title: &plan.title,
+            profile: &plan.profile.name,
+            preset: &plan.profile.video.preset,
+            shape: plan.shape,
+            duration_s: plan.duration().seconds(),
+            rungs: plan.rungs.iter().map(rung).collect(),
+            voice: plan.voice,
+            boundaries_s: plan.boundaries.iter().map(|b| b.seconds()).collect(),
+            chunks: plan.chunks.len(),
+            predicted_cpu_s: plan.predicted_cpu_s,
+            classes: &plan.classes,
+            repairs: &plan.repairs,
+            problems: &plan.problems,
+        }
+    }
+}
+
+fn table(plan: &Plan) -> String {
+    let seconds = plan.duration().seconds();
+    let per_hour = |bytes: u64| bytes as f64 / seconds.max(0.1) * 3600.0 / 1e6;
+    let mut out = format!(
+        "{}: {}, profile {}, {} segments of {:.1} s, {} chunk(s), about {:.0} CPU seconds\n\n",
+        plan.title,
+        plan.duration(),
+        plan.profile.name,
+        plan.segments(),
+        seconds / plan.segments().max(1) as f64,
+        plan.chunks.len(),
+        plan.predicted_cpu_s
+    );
+    out += &format!("  {:<8}{:>11}{:>10}{:>6}{:>12}{:>12}{:>12}\n", "rung", "size", "pict./s", "crf", "at most", "predicted", "MB/hour");
+    for r in &plan.rungs {
+        let kbps = format!("{} kbit/s", r.max_bps / 1000);
+        out += &format!(
+            "  {:<8}{:>11}{:>10.1}{:>6}{:>12}{:>12}{:>12.1}\n",
+            r.name,
+            r.size.to_string(),
+            r.frame_rate,
+            r.crf,
+            kbps,
+            Bytes(r.predicted_bytes).to_string(),
+            per_hour(r.predicted_bytes)
+        );
+    }
+    if plan.voice {
+        for (name, rate) in [("opus", plan.profile.voice.opus.bitrate), ("aac", plan.profile.voice.aac.bitrate)] {
+            let bytes = (rate.bps() as f64 * seconds / 8.0) as u64;
+            out += &format!("  {:<8}{:>11}{:>10}{:>6}{:>12}{:>12}{:>12.1}\n", name, "voice", "", "", format!("{rate}bit/s"), Bytes(bytes).to_string(), per_hour(bytes));
+        }
+    }
+    out += &format!("\n  {:<10}{:>8}{:>9}{:>9}{:>12}\n", "link", "rung", "start", "stalls", "data");
+    for c in &plan.classes {
+        out += &format!("  {:<10}{:>8}{:>7.1} s{:>7.1} s{:>12}\n", c.class, c.rung, c.start_s, c.stall_s, Bytes(c.bytes).to_string());
+    }
+    for line in &plan.repairs {
+        out += &format!("\n  repaired: {line}");
+    }
+    for line in &plan.problems {
+        out += &format!("\n  problem: {line}");
+    }
+    let places: Vec<String> = plan.boundaries.iter().map(|b: &MediaTime| b.to_string()).collect();
+    let shown = if places.len() > 12 { format!("{} ... {}", places[..10].join(" "), places[places.len() - 1]) } else { places.join(" ") };
+    out + &format!("\n  segments begin at {shown}")
+}

@@ -1,0 +1,230 @@
+//! Recording -> package: the effects. Media work runs in children ([`chunk`], [`voice`]); [`queue`] keeps the cores full and
+//! leaves finished chunks in the work directory, [`assemble`] turns them into a package that appears whole or not at all.
+
+pub mod assemble;
+mod card;
+pub mod chunk;
+pub mod chunkfile;
+mod commit;
+mod decoder;
+mod encoder;
+pub mod fingerprint;
+pub mod pipelines;
+pub mod queue;
+pub mod voice;
+
+use crate::cache::Cache;
+use crate::error::{Error, Kind, Result};
+use crate::package::{Loudness, Package, RecordingRef};
+use crate::pipeline::Fragments;
+use crate::plan::{Plan, Request};
+use crate::probe::Source;
+use crate::profile::Profile;
+use crate::progress::Ctx;
+use crate::units::MediaTime;
+use crate::voice as sound;
+use crate::voice::units::Units;
+use crate::workdir::WorkDir;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What is to be encoded, and with what.
+#[derive(Clone)]
+pub struct Encode {
+    /// The recording's files in order.
+    pub recordings: Vec<PathBuf>,
+    pub profile: Profile,
+    pub fragments: Fragments,
+    /// Shown on the card of a recording without pictures, and in package.json.
+    pub title: String,
+    /// BCP 47.
+    pub language: String,
+    /// Seconds of the joined recording that are kept.
+    pub trim: Option<(f64, f64)>,
+    /// Children side by side; as many as cores where `None`.
+    pub jobs: Option<usize>,
+}
+
+/// A package that is in place.
+pub struct Done {
+    pub package: Package,
+    pub dir: PathBuf,
+    /// A part of the recording was lost; `package.warnings` says which.
+    pub partial: bool,
+}
+
+impl Encode {
+    /// Probes the recording and decides, without encoding.
+    pub async fn plan(&self, work: &WorkDir, ctx: &Ctx) -> Result<(Plan, Vec<Source>)> {
+        let cache = Cache::new(work);
+        let mut sources = Vec::new();
+        for path in &self.recordings {
+            sources.push(crate::probe::known(path, &cache, ctx).await?);
+        }
+        let fingerprint = fingerprint::fingerprint(ctx).await?;
+        let plan = crate::plan::plan(&Request {
+            sources: &sources,
+            profile: &self.profile,
+            pipelines: self.fragments.digest(),
+            fingerprint,
+            title: self.title.clone(),
+            language: self.language.clone(),
+            trim: self.trim,
+        })?;
+        Ok((plan, sources))
+    }
+
+    /// The whole way to a package at `out`. What an earlier run finished is used.
+    pub async fn run(&self, work: &WorkDir, out: &Path, ctx: &Ctx) -> Result<Done> {
+        commit::refuse_foreign(out, &self.recordings)?;
+        let (plan, sources) = self.plan(work, ctx).await?;
+        if let Some(package) = commit::already_there(out, &plan)? {
+            ctx.note(format!("{} is complete already", out.display()));
+            return Ok(Done { partial: package.partial, package, dir: out.to_path_buf() });
+        }
+        let claim = work.claim(&plan.digest, ctx).await?;
+        free_disk(&plan, work.path(), out)?;
+        let record = serde_json::to_vec_pretty(&summary(&plan, &sources)).map_err(|e| Error::bug("a plan does not serialise").caused_by(e))?;
+        crate::workdir::write_whole(&claim.dir().join("plan.json"), |out| out.write_all(&record))?;
+        for line in plan.repairs.iter().map(|r| format!("repairing: {r}")) {
+            ctx.note(line);
+        }
+
+        let (width, why) = queue::width(&plan, self.jobs);
+        why.into_iter().for_each(|w| ctx.note(w));
+        let permits = Arc::new(tokio::sync::Semaphore::new(width));
+        let jobs = queue::jobs(&plan, &sources, &self.fragments, &claim);
+        let pictures = queue::run(&plan, jobs, permits.clone(), ctx);
+        let voice = self.voice(&plan, &sources, claim.dir(), permits, ctx);
+        let (pictures, voice) = tokio::join!(pictures, voice);
+        pictures?;
+        let (voices, loudness, voice_warnings) = voice?;
+
+        let health = queue::health(&plan, &claim);
+        let mut warnings = plan.problems.clone();
+        warnings.extend(voice_warnings);
+        warnings.extend(health.warning());
+        let partial = health.warning().is_some() || sources.iter().any(|s| s.partial);
+        let package = Package {
+            format: 1,
+            tool: format!("rivulet {}", env!("CARGO_PKG_VERSION")),
+            plan: plan.digest,
+            title: plan.title.clone(),
+            duration_s: plan.duration().seconds(),
+            recordings: sources.iter().map(reference).collect(),
+            profile: plan.profile.name.clone(),
+            preset: plan.profile.video.preset.clone(),
+            fingerprint: plan.fingerprint.clone(),
+            target_duration_s: 0,
+            boundaries_s: plan.boundaries.iter().map(|b| b.seconds()).collect(),
+            rungs: Vec::new(),
+            voices: Vec::new(),
+            loudness: None,
+            files: Default::default(),
+            left_out: Vec::new(),
+            deviations: Vec::new(),
+            repairs: plan.repairs.clone(),
+            warnings,
+            partial,
+        };
+        let dir = claim.dir().to_path_buf();
+        let out = out.to_path_buf();
+        let cancelled = ctx.cancel.clone();
+        let package = tokio::task::spawn_blocking({
+            let out = out.clone();
+            move || {
+                if cancelled.is_cancelled() {
+                    return Err(Error::new(Kind::Cancelled, "stopped").hint("run the same command again: it goes on from what is finished"));
+                }
+                commit::build(&out, &plan.digest, |stage| assemble::assemble(&plan, &dir, voices, loudness, package, stage))
+            }
+        })
+        .await
+        .map_err(|e| Error::bug("assembling broke").caused_by(e))??;
+        package.warnings.iter().for_each(|w| ctx.warn(w.clone()));
+        Ok(Done { partial: package.partial, package, dir: out })
+    }
+
+    async fn voice(
+        &self,
+        plan: &Plan,
+        sources: &[Source],
+        dir: &Path,
+        permits: Arc<tokio::sync::Semaphore>,
+        ctx: &Ctx,
+    ) -> Result<(Vec<Units>, Option<Loudness>, Vec<String>)> {
+        if !plan.voice {
+            return Ok((Vec::new(), None, Vec::new()));
+        }
+        let _permit = permits.acquire().await.map_err(|_| Error::new(Kind::Cancelled, "stopped"))?;
+        let part = |p: &crate::plan::Part| {
+            Some(sound::Part {
+                path: sources[p.source].path.clone(),
+                track: p.voice?,
+                start_ns: p.from_ns,
+                end_ns: p.to_ns,
+                offset_ns: p.offset.to_ns(),
+            })
+        };
+        let settings = &plan.profile.voice;
+        let job = sound::VoiceJob {
+            task: plan.title.clone(),
+            parts: plan.parts.iter().filter_map(part).collect(),
+            total_ns: plan.duration().to_ns(),
+            opus: Some(sound::OpusSettings { bitrate: settings.opus.bitrate, frame_ms: settings.opus.packet_ms }),
+            aac: Some(sound::AacSettings { bitrate: settings.aac.bitrate, rate_hz: settings.aac.rate_hz }),
+        };
+        let made = sound::voice(&job, dir, ctx).await?;
+        let units = [made.opus, made.aac].into_iter().flatten().map(|p| Units::open(&p)).collect::<Result<Vec<_>>>()?;
+        Ok((units, Some(made.loudness), made.warnings))
+    }
+}
+
+fn reference(source: &Source) -> RecordingRef {
+    RecordingRef { name: file_name(&source.path), sha256: source.sha256, bytes: source.bytes }
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// What `clean` shows of a work directory.
+fn summary(plan: &Plan, sources: &[Source]) -> serde_json::Value {
+    serde_json::json!({
+        "title": plan.title,
+        "recordings": sources.iter().map(|s| file_name(&s.path)).collect::<Vec<_>>(),
+        "profile": plan.profile.name,
+        "duration_s": plan.duration().seconds(),
+        "chunks": plan.chunks.len(),
+    })
+}
+
+/// Chunks and package are about what was predicted; twice that and something to spare must be free.
+fn free_disk(plan: &Plan, work: &Path, out: &Path) -> Result<()> {
+    let predicted: u64 = plan.rungs.iter().map(|r| r.predicted_bytes).sum::<u64>() + (plan.duration().seconds() * 10_000.0) as u64;
+    let need = predicted * 2 + (64 << 20);
+    let existing = out.ancestors().find(|p| p.exists() && !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    for path in [work, existing] {
+        let free = crate::workdir::free_bytes(path)?;
+        if free < need {
+            let bytes = crate::units::Bytes;
+            return Err(Error::new(Kind::Limit, format!("{} are free at {}, about {} are needed", bytes(free), path.display(), bytes(need)))
+                .hint("`rivulet clean` shows and frees what the work directory holds"));
+        }
+    }
+    Ok(())
+}
+
+impl chunkfile::Health {
+    /// One line on what of the pictures was lost; `None` where nothing was.
+    fn warning(&self) -> Option<String> {
+        (self.missing + self.damaged > 0).then(|| {
+            let from = self.first_fault_s.map(|s| format!(", the first at {}", MediaTime::from_seconds(s))).unwrap_or_default();
+            let why = self.fault.as_ref().map(|f| format!(" ({f})")).unwrap_or_default();
+            format!(
+                "pictures were lost: of {} planned, {} could not be decoded and {} are damaged{from}; the one before stands in{why}",
+                self.wanted, self.missing, self.damaged
+            )
+        })
+    }
+}

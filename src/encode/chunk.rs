@@ -1,0 +1,197 @@
+//! The child's job: decode one span of one file once, and encode it into every rung. It obeys the plan's slots to the letter:
+//! each slot names the picture to show; where the decoder fails to bring it, the one before stands in and is counted.
+
+use super::chunkfile::{self, Header, Health, RungUnits};
+use super::decoder::{Decoded, Decoder, colour_space, init};
+use super::encoder::{Encoder, Settings};
+use crate::child::Reporter;
+use crate::error::{Error, Result};
+use crate::picture::{Cascade, Frame, Look, Turn};
+use crate::pipeline::Fragments;
+use crate::plan::{Picture, RungPlan, Slot};
+use crate::probe::Video;
+use crate::units::{MediaTime, Size};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Job {
+    pub path: PathBuf,
+    /// `None`: every slot shows the title card.
+    pub video: Option<Video>,
+    /// Decode from the file's start instead of seeking.
+    pub sequential: bool,
+    pub title: String,
+    /// Chunks of one file in order; more than one where a single pass makes them all.
+    pub chunks: Vec<JobChunk>,
+    pub rungs: Vec<RungPlan>,
+    pub preset: String,
+    pub fragments: Fragments,
+    /// The plan's work directory.
+    pub out: PathBuf,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct JobChunk {
+    pub index: usize,
+    /// Starts of its segments and the end of the last.
+    pub boundaries: Vec<MediaTime>,
+    pub slots: Vec<Slot>,
+}
+
+/// A decoded picture counts as the planned one within this; containers round to milliseconds at worst.
+const SAME_NS: u64 = 1_000_000;
+
+/// Media seconds made.
+pub fn run(job: Job, reporter: &mut Reporter) -> Result<f64> {
+    init()?;
+    let colour = job.video.as_ref().map(colour_space).unwrap_or("bt709");
+    let settings = job.rungs.iter().map(|r| Settings::new(&job.fragments, r, &job.preset, colour)).collect::<Result<Vec<_>>>()?;
+    let mut pictures = Pictures::open(&job)?;
+    let mut done = 0.0;
+    for chunk in &job.chunks {
+        pictures.health = Health { wanted: chunk.slots.len(), ..Health::default() };
+        let mut slots = chunk.slots.iter().peekable();
+        let mut rungs: Vec<RungUnits> =
+            job.rungs.iter().map(|_| RungUnits { avcc: Vec::new(), colour: code_points(colour), segments: Vec::new() }).collect();
+        let mut data: Vec<Vec<Vec<u8>>> = vec![Vec::new(); job.rungs.len()];
+        for bounds in chunk.boundaries.windows(2) {
+            let mut encoders = settings.iter().map(Encoder::start).collect::<Result<Vec<_>>>()?;
+            while let Some(slot) = slots.next_if(|s| s.at < bounds[1]) {
+                let frames = pictures.show(slot)?;
+                for (encoder, frame) in encoders.iter_mut().zip(frames) {
+                    encoder.push(frame, MediaTime::from_ticks(slot.at.since(bounds[0])))?;
+                }
+                reporter.progress(done + (slot.at.since(chunk.boundaries[0])) as f64 / MediaTime::HZ as f64);
+            }
+            // All rungs flush at once; the next segment's encoders start when these have let go of their memory.
+            encoders.iter().try_for_each(Encoder::end)?;
+            for (i, encoder) in encoders.into_iter().enumerate() {
+                let coded = encoder.finish()?;
+                if rungs[i].avcc.is_empty() {
+                    rungs[i].avcc = coded.avcc;
+                } else if rungs[i].avcc != coded.avcc {
+                    return Err(Error::bug(format!("rung {} changes its parameter sets within a lecture", job.rungs[i].name)));
+                }
+                rungs[i].segments.push(coded.units.iter().map(|u| (u.data.len() as u32, u.shown as u32)).collect());
+                data[i].extend(coded.units.into_iter().map(|u| u.data));
+            }
+        }
+        let health = std::mem::take(&mut pictures.health);
+        chunkfile::write(&chunkfile::path(&job.out, chunk.index), &Header { rungs, health }, &data.concat())?;
+        done += chunk.boundaries[chunk.boundaries.len() - 1].since(chunk.boundaries[0]) as f64 / MediaTime::HZ as f64;
+    }
+    Ok(done)
+}
+
+/// ISO/IEC 23091-2 code points: colour primaries, transfer characteristics, matrix.
+fn code_points(colour: &str) -> (u16, u16, u16) {
+    if colour == "bt601" { (6, 6, 6) } else { (1, 1, 1) }
+}
+
+/// The recording's pictures as the plan asks for them, in every rung's size.
+struct Pictures {
+    decoder: Option<Decoder>,
+    /// The next picture that the decoder gave and no slot has used.
+    ahead: Option<Decoded>,
+    sizes: Vec<Size>,
+    turn: Turn,
+    cascade: Option<(Look, Cascade)>,
+    /// What stands: the planned picture's time and its frames.
+    shown: Option<(Picture, Vec<Arc<Frame>>)>,
+    health: Health,
+}
+
+impl Pictures {
+    fn open(job: &Job) -> Result<Pictures> {
+        let sizes: Vec<Size> = job.rungs.iter().map(|r| r.size).collect();
+        let mut pictures =
+            Pictures { decoder: None, ahead: None, turn: Turn::default(), cascade: None, shown: None, health: Health::default(), sizes };
+        match &job.video {
+            None => {
+                let card = super::card::draw(&job.fragments, &job.title, &pictures.sizes)?;
+                pictures.shown = Some((Picture::Card, card));
+            }
+            Some(video) => {
+                let first = job.chunks.iter().flat_map(|c| &c.slots).find_map(|s| match s.show {
+                    Picture::At(ns) => Some(ns),
+                    Picture::Card => None,
+                });
+                pictures.turn = Turn::new(video.rotation, video.mirrored);
+                pictures.decoder = Some(Decoder::open(&job.fragments, &job.path, video, first.filter(|_| !job.sequential))?);
+            }
+        }
+        Ok(pictures)
+    }
+
+    /// The frames for a slot, lowest rung first.
+    fn show(&mut self, slot: &Slot) -> Result<&[Arc<Frame>]> {
+        let standing = self.shown.as_ref().is_some_and(|(picture, _)| *picture == slot.show);
+        if !standing && let Picture::At(wanted) = slot.show {
+            self.fetch(wanted, slot.at)?;
+        }
+        match &self.shown {
+            Some((_, frames)) => Ok(frames),
+            None => Err(Error::bug("a slot has no picture")),
+        }
+    }
+
+    /// Decodes on to the picture at `wanted`.
+    fn fetch(&mut self, wanted: u64, at: MediaTime) -> Result<()> {
+        let decoder = self.decoder.as_mut().ok_or_else(|| Error::bug("a title card has no pictures to fetch"))?;
+        loop {
+            if self.ahead.is_none() {
+                self.ahead = decoder.next()?;
+            }
+            match &self.ahead {
+                Some(picture) if picture.stream_ns + SAME_NS < wanted => self.ahead = None,
+                _ => break,
+            }
+        }
+        let hit = self.ahead.as_ref().is_some_and(|p| p.stream_ns <= wanted + SAME_NS);
+        let damaged = hit && self.ahead.as_ref().is_some_and(|p| p.damaged);
+        if !hit || damaged {
+            self.health.missing += !hit as usize;
+            self.health.damaged += damaged as usize;
+            self.health.first_fault_s.get_or_insert(at.seconds());
+            if let Some(fault) = &decoder.fault {
+                self.health.fault.get_or_insert_with(|| fault.clone());
+            }
+        }
+        // The very first picture may be the missing one: then the next that comes stands in, as nothing came before.
+        let frames = match (&self.ahead, &self.shown) {
+            (Some(picture), _) if hit => Some(picture.view(|view, colour| scale(&mut self.cascade, &self.sizes, self.turn, view, colour))?),
+            (Some(picture), None) => Some(picture.view(|view, colour| scale(&mut self.cascade, &self.sizes, self.turn, view, colour))?),
+            (None, None) => {
+                let cause = decoder.fault.clone().unwrap_or_else(|| "the stream ended before".into());
+                return Err(Error::bad_media(format!("no picture can be decoded from {at} on")).caused_by(cause));
+            }
+            _ => None,
+        };
+        match (frames, &mut self.shown) {
+            (Some(frames), shown) => *shown = Some((Picture::At(wanted), frames)),
+            (None, Some((picture, _))) => *picture = Picture::At(wanted),
+            (None, None) => {}
+        }
+        if hit {
+            self.ahead = None;
+        }
+        Ok(())
+    }
+}
+
+/// Every rung's frame of one decoded picture. A picture size that changes within a file is scaled to the same rungs.
+fn scale(
+    cascade: &mut Option<(Look, Cascade)>,
+    sizes: &[Size],
+    turn: Turn,
+    view: &crate::picture::View,
+    colour: crate::picture::Colour,
+) -> Result<Vec<Arc<Frame>>> {
+    let look = Look { size: view.size(), depth: view.depth(), colour, turn };
+    if cascade.as_ref().is_none_or(|(made_for, _)| *made_for != look) {
+        *cascade = Some((look, Cascade::new(look, sizes)));
+    }
+    cascade.as_mut().expect("made above").1.make(view)
+}

@@ -1,0 +1,102 @@
+//! How a package takes its place: built in a directory beside it, checked, moved in one step. Never half a package under its
+//! name, never somebody else's files touched.
+
+use crate::check::{Target, check};
+use crate::error::{Error, Kind, Result, ResultExt};
+use crate::package::Package;
+use crate::plan::Plan;
+use crate::progress::Ctx;
+use crate::units::Digest;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+const MANIFEST: &str = "package.json";
+
+/// The package at `dir`, where there is one.
+pub fn read(dir: &Path) -> Option<Package> {
+    serde_json::from_slice(&fs::read(dir.join(MANIFEST)).ok()?).ok()
+}
+
+/// An output directory may be new, empty, or an earlier package; anything else is not ours to replace.
+pub fn refuse_foreign(out: &Path, recordings: &[PathBuf]) -> Result<()> {
+    if recordings.iter().any(|r| r.starts_with(out)) {
+        return Err(Error::usage(format!("{} holds the recording itself", out.display())).hint("choose another directory for the package"));
+    }
+    let entries = match fs::read_dir(out) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(e) if e.kind() == std::io::ErrorKind::NotADirectory => return Err(Error::usage(format!("{} is a file, not a directory", out.display()))),
+        Err(e) => return Err(e).doing(|| format!("cannot look into {}", out.display())),
+    };
+    let package = read(out);
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name != MANIFEST && package.as_ref().is_none_or(|p| !p.files.contains_key(&name)) {
+            return Err(Error::usage(format!("{} holds {name}, which is no part of a package", out.display()))
+                .hint("choose an empty or new directory; Rivulet removes nothing that it did not make"));
+        }
+    }
+    Ok(())
+}
+
+/// The package of this very plan, whole to the byte.
+pub fn already_there(out: &Path, plan: &Plan) -> Result<Option<Package>> {
+    let Some(package) = read(out).filter(|p| p.plan == plan.digest) else { return Ok(None) };
+    for (name, entry) in &package.files {
+        let whole = File::open(out.join(name)).and_then(Digest::of_reader).is_ok_and(|found| found == (entry.sha256, entry.bytes));
+        if !whole {
+            return Ok(None);
+        }
+    }
+    Ok(Some(package))
+}
+
+/// Builds with `make` beside `out` and moves the result to `out`.
+pub fn build(out: &Path, plan: &Digest, make: impl FnOnce(&Path) -> Result<Package>) -> Result<Package> {
+    let out = std::path::absolute(out).doing(|| format!("cannot resolve {}", out.display()))?;
+    let parent = out.parent().ok_or_else(|| Error::usage("the root directory cannot be a package"))?;
+    fs::create_dir_all(parent).doing(|| format!("cannot make {}", parent.display()))?;
+    // The plan is claimed by this process, so nobody else builds under this name; a killed run may have left it.
+    let stage = parent.join(format!(".{}.{}.partial", out.file_name().unwrap_or_default().to_string_lossy(), plan.short()));
+    remove(&stage)?;
+    fs::create_dir(&stage).doing(|| format!("cannot make {}", stage.display()))?;
+    let outcome = make(&stage).and_then(|package| {
+        let package = conform(&stage, package)?;
+        place(&stage, &out)?;
+        Ok(package)
+    });
+    // After a failure it is half a package; after an exchange it is the old one.
+    let cleaned = remove(&stage);
+    let package = outcome?;
+    cleaned?;
+    File::open(parent).and_then(|d| d.sync_all()).doing(|| format!("cannot sync {}", parent.display()))?;
+    Ok(package)
+}
+
+/// Writes package.json, checks the package as a stranger would, and declares what it deviates in.
+fn conform(stage: &Path, mut package: Package) -> Result<Package> {
+    let write = |package: &Package| {
+        let text = serde_json::to_vec_pretty(package).map_err(|e| Error::bug("a package does not serialise").caused_by(e))?;
+        crate::workdir::write_whole(&stage.join(MANIFEST), |out| out.write_all(&text))
+    };
+    write(&package)?;
+    package.deviations = crate::package::deviations::of(&check(&Target::Directory(stage.to_path_buf()), &Ctx::silent())?, &package)?;
+    write(&package)?;
+    Ok(package)
+}
+
+fn place(stage: &Path, out: &Path) -> Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    let moved = match renameat_with(CWD, stage, CWD, out, RenameFlags::NOREPLACE) {
+        Err(rustix::io::Errno::EXIST) => renameat_with(CWD, stage, CWD, out, RenameFlags::EXCHANGE),
+        other => other,
+    };
+    moved.map_err(|e| Error::new(Kind::Failed, format!("cannot move the package to {}", out.display())).caused_by(e))
+}
+
+fn remove(stage: &Path) -> Result<()> {
+    match fs::remove_dir_all(stage) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e).doing(|| format!("cannot remove {}", stage.display())),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,124 @@
+//! `rivulet pipelines check`: builds every pipeline with every profile. Unknown elements and properties fail to build;
+//! misspelt caps fields would be ignored silently by GStreamer, so they are compared with the fields that exist.
+
+use super::decoder::{init, launch};
+use crate::error::Result;
+use crate::pipeline::Fragments;
+use crate::profile::{self, Profile};
+use gstreamer as gst;
+use gstreamer::prelude::*;
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Checked {
+    pub pipeline: String,
+    pub profile: String,
+    /// What is wrong; empty where nothing is.
+    pub faults: Vec<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Job {
+    pub fragments: Fragments,
+    pub profiles: Vec<Profile>,
+}
+
+/// The built-in profiles.
+pub fn built_in_profiles() -> Result<Vec<Profile>> {
+    profile::BUILT_IN.iter().map(|(name, _)| profile::load(name)).collect()
+}
+
+/// The child's side.
+pub fn check(job: &Job) -> Result<Vec<Checked>> {
+    init()?;
+    let mut out = Vec::new();
+    for profile in &job.profiles {
+        for role in job.fragments.roles() {
+            for values in parameters(role, profile) {
+                let pairs: Vec<_> = values.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+                let faults = match job.fragments.bind(role, &pairs).and_then(|text| launch(&complete(role, &text))) {
+                    Ok(pipeline) => caps_faults(&pipeline),
+                    Err(e) => vec![e.report()],
+                };
+                out.push(Checked { pipeline: role.into(), profile: profile.name.clone(), faults });
+            }
+        }
+    }
+    Ok(out)
+}
+
+type Values = Vec<(String, String)>;
+
+/// Every set of values that a profile gives a role.
+fn parameters(role: &str, profile: &Profile) -> Vec<Values> {
+    let set = |pairs: &[(&str, String)]| pairs.iter().map(|(n, v)| (n.to_string(), v.clone())).collect::<Values>();
+    match role {
+        "decode" => vec![set(&[("path", "/dev/null".into())])],
+        "pictures" | "pictures-interlaced" => vec![
+            set(&[("caps", "video/x-raw,format=I420,colorimetry=bt709".into())]),
+            set(&[("caps", "video/x-raw,format=I420_10LE".into())]),
+        ],
+        "card" => vec![set(&[
+            ("width", "640".into()),
+            ("height", "360".into()),
+            ("title", "Suy hô hấp \"cấp\"".into()),
+            ("font", "DejaVu Sans 20".into()),
+        ])],
+        "rung-h264" => profile
+            .rungs
+            .iter()
+            .map(|r| {
+                set(&[
+                    ("crf", r.crf.to_string()),
+                    ("max_kbps", (r.max.bps() / 1000).to_string()),
+                    ("buffer_ms", ((r.buffer_s * 1000.0) as u64).to_string()),
+                    ("preset", profile.video.preset.clone()),
+                    ("level", "4".into()),
+                ])
+            })
+            .collect(),
+        "voice-opus" => vec![set(&[("bitrate", profile.voice.opus.bitrate.bps().to_string()), ("frame_ms", profile.voice.opus.packet_ms.to_string())])],
+        "voice-aac" => vec![set(&[("bitrate", profile.voice.aac.bitrate.bps().to_string()), ("rate_hz", profile.voice.aac.rate_hz.to_string())])],
+        _ => vec![Vec::new()],
+    }
+}
+
+/// Fragments that begin or end inside a larger pipeline are built with what stands around them.
+fn complete(role: &str, text: &str) -> String {
+    match role {
+        "decode" => format!("{text} ! fakesink"),
+        _ => text.to_string(),
+    }
+}
+
+/// Fields of raw and coded media that GStreamer 1.22's elements read.
+const FIELDS: &[(&str, &[&str])] = &[
+    (
+        "video/x-raw",
+        &["format", "width", "height", "framerate", "max-framerate", "pixel-aspect-ratio", "interlace-mode", "colorimetry", "chroma-site", "views", "field-order"],
+    ),
+    ("audio/x-raw", &["format", "rate", "channels", "layout", "channel-mask"]),
+    ("video/x-h264", &["stream-format", "alignment", "profile", "level", "width", "height", "framerate"]),
+    ("audio/mpeg", &["mpegversion", "stream-format", "rate", "channels", "base-profile", "profile", "level", "framed"]),
+    ("audio/x-opus", &["rate", "channels", "channel-mapping-family", "stream-count", "coupled-count"]),
+];
+
+fn caps_faults(pipeline: &gst::Pipeline) -> Vec<String> {
+    let mut faults = Vec::new();
+    for element in pipeline.iterate_recurse().into_iter().flatten() {
+        if element.factory().is_none_or(|f| f.name() != "capsfilter") {
+            continue;
+        }
+        let caps = element.property::<gst::Caps>("caps");
+        for structure in caps.iter() {
+            match FIELDS.iter().find(|(media, _)| *media == structure.name().as_str()) {
+                None => faults.push(format!("caps of the unknown media type {}", structure.name())),
+                Some((media, known)) => {
+                    let unknown = structure.fields().filter(|f| !known.contains(&f.as_str()));
+                    faults.extend(unknown.map(|f| format!("caps {media} have no field \"{f}\": known are {}", known.join(", "))));
+                }
+            }
+        }
+    }
+    faults
+}

@@ -1,0 +1,215 @@
+//! Keeps the cores full: the voice and all chunks that are not there yet run side by side in child processes. What is
+//! finished stays in the work directory whatever happens to the rest.
+
+use super::chunk::{Job, JobChunk};
+use super::chunkfile::{self, Health};
+use crate::child::{self, Limits};
+use crate::error::{Error, Kind, Result};
+use crate::pipeline::Fragments;
+use crate::plan::{Plan, Shape};
+use crate::probe::{Access, Source};
+use crate::progress::{Ctx, Event, Unit};
+use crate::workdir::Claim;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+/// What is left to do for the pictures of a plan: one job a child.
+pub fn jobs(plan: &Plan, sources: &[Source], fragments: &Fragments, claim: &Claim) -> Vec<Job> {
+    let missing: Vec<usize> = (0..plan.chunks.len()).filter(|i| chunkfile::open(&chunkfile::path(claim.dir(), *i)).is_none()).collect();
+    let mut jobs: Vec<Job> = Vec::new();
+    let mut last: Option<(usize, bool)> = None;
+    for index in missing {
+        let chunk = &plan.chunks[index];
+        let part = &plan.parts[chunk.part];
+        let sequential = part.pictures == Some(Access::Sequential);
+        let piece = JobChunk {
+            index,
+            boundaries: plan.boundaries[chunk.segments.0..=chunk.segments.1].to_vec(),
+            slots: chunk.slots.clone(),
+        };
+        // One pass from the start makes all chunks of a file that cannot be sought in.
+        if let (Some((before, true)), Some(job)) = (last, jobs.last_mut())
+            && sequential
+            && before == chunk.part
+        {
+            job.chunks.push(piece);
+            continue;
+        }
+        last = Some((chunk.part, sequential));
+        let source = &sources[part.source];
+        jobs.push(Job {
+            path: source.path.clone(),
+            video: part.pictures.and(source.video.clone()),
+            sequential,
+            title: plan.title.clone(),
+            chunks: vec![piece],
+            rungs: plan.rungs.clone(),
+            preset: plan.profile.video.preset.clone(),
+            fragments: fragments.clone(),
+            out: claim.dir().to_path_buf(),
+        });
+    }
+    jobs
+}
+
+/// Bytes that one chunk's child holds at most: x264's lookahead and references per rung, decoder and pictures in flight.
+/// Measured: 1080p with three rungs below, 330 MB.
+pub fn chunk_memory(plan: &Plan) -> u64 {
+    const FRAMES_HELD: u64 = 75;
+    let pixels: u64 = plan.rungs.iter().map(|r| r.size.width as u64 * r.size.height as u64).sum();
+    pixels * 3 / 2 * FRAMES_HELD + (80 << 20)
+}
+
+/// How many children run side by side: as many as asked, or cores, unless memory is short; then why.
+pub fn width(plan: &Plan, wanted: Option<usize>) -> (usize, Option<String>) {
+    let cores = std::thread::available_parallelism().map(|n| n.get()).unwrap_or(1);
+    let wanted = wanted.unwrap_or(cores).max(1);
+    let each = chunk_memory(plan);
+    let Some(free) = available_memory() else { return (wanted, None) };
+    let fitting = (free / each.max(1)).max(1) as usize;
+    match fitting < wanted {
+        true => (
+            fitting,
+            Some(format!(
+                "{} of memory are free and a chunk takes {}: {fitting} instead of {wanted} at once",
+                crate::units::Bytes(free),
+                crate::units::Bytes(each)
+            )),
+        ),
+        false => (wanted, None),
+    }
+}
+
+/// MemAvailable of /proc/meminfo (proc(5)), bytes.
+fn available_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find(|l| l.starts_with("MemAvailable:"))?;
+    Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
+}
+
+/// Shared by the running children: media seconds done, by job.
+struct Tally {
+    task: String,
+    total_s: f64,
+    began: Instant,
+    done: Mutex<HashMap<usize, f64>>,
+}
+
+impl Tally {
+    fn at(&self, job: usize, done_s: f64, ctx: &Ctx) {
+        let mut done = self.done.lock().expect("no tallying thread panics");
+        done.insert(job, done_s);
+        let sum: f64 = done.values().sum();
+        drop(done);
+        let event = Event::Progress { task: self.task.clone(), stage: "video".into(), done: sum, total: self.total_s, unit: Unit::MediaSeconds };
+        ctx.progress.event(event);
+    }
+}
+
+/// Runs all jobs, `permits` at a time. A job that crashes is tried once more; one whose file gives no picture at all gets a
+/// title card instead, if another gave some. Errors are reported after the others have finished.
+pub async fn run(plan: &Plan, jobs: Vec<Job>, permits: Arc<tokio::sync::Semaphore>, ctx: &Ctx) -> Result<()> {
+    if jobs.is_empty() {
+        return Ok(());
+    }
+    let seconds = |job: &Job| job.chunks.iter().map(|c| span(&c.boundaries)).sum::<f64>();
+    let tally = Arc::new(Tally {
+        task: plan.title.clone(),
+        total_s: jobs.iter().map(seconds).sum(),
+        began: Instant::now(),
+        done: Mutex::default(),
+    });
+    let mut set = tokio::task::JoinSet::new();
+    for (number, job) in jobs.into_iter().enumerate() {
+        let (permits, ctx, tally) = (permits.clone(), ctx.clone(), tally.clone());
+        set.spawn(async move {
+            let Ok(_permit) = permits.acquire().await else { return (job, Err(Error::bug("the queue closed"))) };
+            if let Err(e) = ctx.check() {
+                return (job, Err(e));
+            }
+            let mut outcome = attempt(&job, number, &tally, &ctx).await;
+            if let Err(e) = &outcome
+                && e.kind().retryable()
+            {
+                ctx.warn(format!("{}; trying once more", e.what()));
+                outcome = attempt(&job, number, &tally, &ctx).await;
+            }
+            (job, outcome)
+        });
+    }
+    let mut without_picture = Vec::new();
+    let mut first_error: Option<Error> = None;
+    while let Some(ended) = set.join_next().await {
+        match ended {
+            Ok((_, Ok(()))) => {}
+            Ok((job, Err(e))) if e.kind() == Kind::BadMedia => without_picture.push((job, e)),
+            Ok((_, Err(e))) => {
+                // A full disk or a stop is not cured by the other chunks.
+                if matches!(e.kind(), Kind::Cancelled | Kind::Limit | Kind::Denied | Kind::Usage) {
+                    permits.close();
+                }
+                let outranks = first_error.as_ref().is_none_or(|f| f.kind() == Kind::Bug && e.kind() != Kind::Bug);
+                if outranks {
+                    first_error = Some(e);
+                }
+            }
+            Err(e) => first_error = first_error.or(Some(Error::bug("a task broke").caused_by(e))),
+        }
+    }
+    if let Some(e) = first_error {
+        return Err(e);
+    }
+    stand_in(plan, without_picture, &tally, ctx).await?;
+    ctx.progress.event(Event::Done { task: plan.title.clone(), stage: "video".into(), seconds: tally.began.elapsed().as_secs_f64() });
+    Ok(())
+}
+
+fn span(boundaries: &[crate::units::MediaTime]) -> f64 {
+    boundaries.last().map(|end| end.seconds() - boundaries[0].seconds()).unwrap_or(0.0)
+}
+
+async fn attempt(job: &Job, number: usize, tally: &Tally, ctx: &Ctx) -> Result<()> {
+    let name = job.path.file_name().unwrap_or_default().to_string_lossy();
+    let (from, to) = (job.chunks[0].boundaries[0], job.chunks[job.chunks.len() - 1].boundaries.last().copied().unwrap_or_default());
+    let subject = format!("{name}, {from} to {to}");
+    // A slow machine makes a tenth of real time; past that something is wrong.
+    let limits = Limits::wall(600 + 60 * (to.seconds() - from.seconds()) as u64);
+    let made: f64 = child::run("chunk", &subject, job, limits, ctx, |done| tally.at(number, done, ctx)).await?;
+    tally.at(number, made, ctx);
+    Ok(())
+}
+
+/// Chunks whose file gave no picture: cards, unless nothing at all was made.
+async fn stand_in(plan: &Plan, jobs: Vec<(Job, Error)>, tally: &Tally, ctx: &Ctx) -> Result<()> {
+    let made = |dir: &std::path::Path| (0..plan.chunks.len()).any(|i| chunkfile::path(dir, i).exists());
+    for (mut job, error) in jobs {
+        if plan.shape == Shape::Card || !made(&job.out) {
+            return Err(error);
+        }
+        job.video = None;
+        job.chunks.retain(|c| !chunkfile::path(&job.out, c.index).exists());
+        for c in &job.chunks {
+            ctx.warn(format!("{} to {}: {}; a title card stands in", c.boundaries[0], c.boundaries[c.boundaries.len() - 1], error.what()));
+        }
+        if !job.chunks.is_empty() {
+            attempt(&job, usize::MAX, tally, ctx).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The health of all chunks together.
+pub fn health(plan: &Plan, claim: &Claim) -> Health {
+    let mut all = Health::default();
+    for i in 0..plan.chunks.len() {
+        let Some(file) = chunkfile::open(&chunkfile::path(claim.dir(), i)) else { continue };
+        let h = file.header.health;
+        all.wanted += h.wanted;
+        all.missing += h.missing;
+        all.damaged += h.damaged;
+        all.first_fault_s = all.first_fault_s.or(h.first_fault_s);
+        all.fault = all.fault.or(h.fault);
+    }
+    all
+}
