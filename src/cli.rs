@@ -1,6 +1,8 @@
 //! The command line: flags in, one library call, print. `printer` alone knows terminals. Exit codes: 0 ok, 1 failed,
 //! 2 usage, 3 partly done, 4 bad input, 5 store or queue unreachable, 130 interrupted.
 
+mod clean;
+mod ingest;
 mod printer;
 
 pub use printer::Printer;
@@ -32,9 +34,13 @@ pub struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Ingest(ingest::Args),
+    Clean(clean::Args),
     /// One piece of media work in a process of its own; Rivulet starts these itself.
     #[command(hide = true)]
-    Child { verb: String },
+    Child {
+        verb: String,
+    },
 }
 
 /// Runs one command. Two signals: the first stops cleanly, the second at once.
@@ -86,8 +92,10 @@ pub fn run(cli: Cli) -> ExitCode {
 }
 
 /// Every verb returns its exit code: 0, or 3 where a part was done and said so.
-async fn dispatch(command: Command, _printer: &Printer, _ctx: &Ctx) -> Result<u8> {
+async fn dispatch(command: Command, printer: &Printer, ctx: &Ctx) -> Result<u8> {
     match command {
+        Command::Ingest(args) => ingest::run(args, printer, ctx).await,
+        Command::Clean(args) => clean::run(args, printer, ctx).await,
         Command::Child { .. } => unreachable!("children are served before the runtime starts"),
     }
 }
