@@ -5,12 +5,13 @@
 use crate::error::{Error, Kind, Result, ResultExt};
 use crate::progress::{Ctx, Event, Unit};
 use crate::units::{Digest, Hasher};
-use crate::workdir::{WorkDir, write_whole};
+use crate::workdir::WorkDir;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::fs::{self, File, Metadata};
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 /// A file written this shortly before it was read may be written again within the same tick of its file system's clock
@@ -59,6 +60,9 @@ struct Known {
     sha256: Digest,
 }
 
+/// What begins so is half-written: a killed run's leftover, which `rivulet clean --all` removes.
+const TEMP: &str = ".tmp-";
+
 const DIGESTS: &str = "digests";
 
 impl Cache {
@@ -85,7 +89,14 @@ impl Cache {
         fs::create_dir_all(dir).doing(|| format!("cannot make {}", dir.display()))?;
         let text =
             serde_json::to_vec(&Entry { key: key.to_string(), value }).kind(Kind::Bug, || format!("a {kind} entry does not serialise"))?;
-        write_whole(&path, |out| out.write_all(&text))
+        // By rename, so that nobody reads half an entry, but not synced: one that a power cut has emptied is no entry, and
+        // a folder of a hundred recordings would wait seconds for the disk.
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let temp = dir.join(format!("{TEMP}{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)));
+        fs::write(&temp, text)
+            .and_then(|()| fs::rename(&temp, &path))
+            .inspect_err(|_| drop(fs::remove_file(&temp)))
+            .doing(|| format!("cannot write {}", path.display()))
     }
 
     fn file(&self, kind: &str, key: &str) -> PathBuf {

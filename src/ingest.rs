@@ -240,7 +240,9 @@ impl Session<'_> {
             if let State::Decided(stamp) = &file.state {
                 match fs::metadata(&path) {
                     // Inode and device are others each time a card is plugged in.
-                    Ok(meta) if self.request.watch && (Stamp::of(&meta).bytes, Stamp::of(&meta).mtime_ns) != (stamp.bytes, stamp.mtime_ns) => {
+                    Ok(meta)
+                        if self.request.watch && (Stamp::of(&meta).bytes, Stamp::of(&meta).mtime_ns) != (stamp.bytes, stamp.mtime_ns) =>
+                    {
                         file.state = State::Open;
                     }
                     _ => continue,

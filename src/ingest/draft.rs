@@ -49,11 +49,12 @@ pub fn extend(text: &str, title: &str, lectures: &[Lecture]) -> Result<(String, 
     if course.is_empty() {
         added.push_str(&head(title));
     }
-    let module = match course.get("module").map(tables) {
-        Some(modules) if !modules.is_empty() => modules.last().and_then(|m| m.get("id").and_then(Value::as_str).map(str::to_string)),
-        _ => {
-            added.push_str("\n[[module]]\nid = \"m1\"\ntitle = \"Phần 1\"\n");
-            Some("m1".into())
+    // A course without modules stays so: with one, every lecture would have to name it.
+    let module = match course.is_empty() {
+        true => Some("m1".to_string()),
+        false => {
+            let modules = course.get("module").map(tables).unwrap_or_default();
+            modules.last().and_then(|m| m.get("id").and_then(Value::as_str).map(str::to_string))
         }
     };
     let existing = course.get("lecture").map(tables).unwrap_or_default();
@@ -103,7 +104,10 @@ fn head(title: &str) -> String {
          id = {}\n\
          title = {}  # hoặc / or: {{ vi = \"...\", en = \"...\" }}\n\
          language = \"vi\"\n\
-         # licence = \"CC-BY-4.0\"  # giấy phép: người khác được làm gì / what others may do with it\n",
+         # licence = \"CC-BY-4.0\"  # giấy phép: người khác được làm gì / what others may do with it\n\n\
+         [[module]]\n\
+         id = \"m1\"\n\
+         title = \"Phần 1\"\n",
         Value::from(id),
         Value::from(title),
     )
@@ -288,6 +292,9 @@ mod tests {
         assert_eq!(course["lecture"][2]["module"].as_str(), Some("x"));
         assert_eq!(course["module"].as_array().unwrap().len(), 1);
         assert_eq!(drafted.len(), 1);
+        // A course without modules gets none: its other lectures do not name one.
+        let (text, _) = extend("id = 'x'\n[[lecture]]\nid = 'a'\nrecording = 'a.mp4'\n", "unused", &[lecture("c.mp4")]).unwrap();
+        assert!(!text.contains("module"));
         let windows = mine.replace('\n', "\r\n");
         let (text, _) = extend(&windows, "unused", &[lecture("c.mp4")]).unwrap();
         assert!(text.starts_with(&windows) && !text.replace("\r\n", "").contains('\n'));

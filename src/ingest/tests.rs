@@ -10,10 +10,12 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::SystemTime;
 
+type Meanwhile<'a> = Box<dyn FnMut(u32) + Send + 'a>;
+
 /// Each wait moves the time on and lets the next thing happen.
 struct ManualClock<'a> {
     now: AtomicU64,
-    waits: Mutex<(u32, Box<dyn FnMut(u32) + Send + 'a>)>,
+    waits: Mutex<(u32, Meanwhile<'a>)>,
 }
 impl Clock for ManualClock<'_> {
     fn now(&self) -> Duration {
