@@ -9,8 +9,9 @@ use serde::Serialize;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-/// Shows what the work directory holds: chunks of unfinished and finished encodes, digests and probe results. With --yes
-/// frees what no running Rivulet uses. Packages, courses and stores are elsewhere and are never touched; an encode whose
+/// Shows what the work directory holds, and frees it.
+///
+/// It holds chunks of unfinished and finished encodes, digests and probe results. --yes frees what no running Rivulet uses. Packages, courses and stores are elsewhere and are never touched; an encode whose
 /// chunks were freed begins anew.
 #[derive(clap::Args)]
 pub struct Args {

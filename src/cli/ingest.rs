@@ -12,8 +12,10 @@ use crate::workdir::{WorkDir, free_bytes};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Waits until recordings are whole, copies them with digest and verifies the copies, probes them, and drafts or extends
-/// DIR/course.toml. The originals are never altered. A broken file is refused with its reason, the others go on.
+/// Brings recordings into a course's directory: waits until whole, copies, verifies, drafts course.toml.
+///
+/// The copies are read back and compared with the digest, probed, and named in DIR/course.toml, which is made or extended
+/// without touching what its author wrote. The originals are never altered. A broken file is refused with its reason, the others go on.
 ///
 /// A file is whole when nobody on this machine has it open for writing, its size and time have not changed for --still,
 /// and its container is complete (MP4, MOV, Matroska, AVI, WAV). Another machine that writes to a shared folder cannot be
