@@ -4,6 +4,8 @@
 mod encode;
 mod pipelines;
 mod plan;
+mod clean;
+mod ingest;
 mod printer;
 mod probe;
 mod recording;
@@ -41,9 +43,13 @@ enum Command {
     Plan(plan::Args),
     Encode(encode::Args),
     Pipelines(pipelines::Args),
+    Ingest(ingest::Args),
+    Clean(clean::Args),
     /// One piece of media work in a process of its own; Rivulet starts these itself.
     #[command(hide = true)]
-    Child { verb: String },
+    Child {
+        verb: String,
+    },
 }
 
 /// Runs one command. Two signals: the first stops cleanly, the second at once.
@@ -101,6 +107,8 @@ async fn dispatch(command: Command, printer: &Printer, ctx: &Ctx) -> Result<u8> 
         Command::Plan(args) => plan::run(args, printer, ctx).await,
         Command::Encode(args) => encode::run(args, printer, ctx).await,
         Command::Pipelines(args) => pipelines::run(args, printer, ctx).await,
+        Command::Ingest(args) => ingest::run(args, printer, ctx).await,
+        Command::Clean(args) => clean::run(args, printer, ctx).await,
         Command::Child { .. } => unreachable!("children are served before the runtime starts"),
     }
 }

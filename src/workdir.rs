@@ -1,6 +1,8 @@
 //! The work directory: `<root>/plans/<plan digest>/` holds what one plan has made so far, `<root>/cache/` what is known of
 //! files. There is no job database: what exists is done, what is missing is work. Every file gets its name by rename.
 
+pub mod plans;
+
 use crate::error::{Error, Kind, Result, ResultExt};
 use crate::progress::Ctx;
 use crate::units::Digest;
