@@ -9,3 +9,4 @@ pub mod probe;
 pub mod progress;
 pub mod store;
 pub mod units;
+pub mod voice;
