@@ -94,6 +94,12 @@ async fn dispatch(command: Command, _printer: &Printer, _ctx: &Ctx) -> Result<u8
 
 /// The hidden verbs: media work that may crash.
 fn child(verb: &str) -> u8 {
-    eprintln!("error: no child verb {verb}");
-    2
+    match verb {
+        "loudness" => crate::child::serve(crate::encode::voice::measure),
+        "voice" => crate::child::serve(crate::encode::voice::make),
+        _ => {
+            eprintln!("error: no child verb {verb}");
+            2
+        }
+    }
 }

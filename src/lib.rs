@@ -3,8 +3,10 @@
 
 pub mod child;
 pub mod cli;
+pub mod encode;
 pub mod error;
 pub mod package;
+pub mod pipeline;
 pub mod probe;
 pub mod progress;
 pub mod store;

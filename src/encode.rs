@@ -1,0 +1,3 @@
+//! GStreamer at work: launch text in, samples and packets out.
+
+pub mod voice;
