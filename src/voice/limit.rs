@@ -130,7 +130,7 @@ mod tests {
         out
     }
     fn dbtp(samples: &[f32]) -> f64 {
-        let mut meter = Meter::new().unwrap();
+        let mut meter = Meter::new(48_000).unwrap();
         meter.add(samples).unwrap();
         meter.dbtp()
     }

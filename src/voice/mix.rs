@@ -73,15 +73,15 @@ pub fn decide(energy: &Energy, mono: bool) -> Mix {
     }
 }
 
-/// BS.1770 over one channel at 48 kHz, in constant memory.
+/// BS.1770 over one channel, in constant memory.
 pub struct Meter(EbuR128);
 
 impl Meter {
-    pub fn new() -> Result<Self> {
+    pub fn new(rate_hz: u32) -> Result<Self> {
         // The histogram quantises to 0.1 LU, far inside the tolerance of half a LU, and does not grow with time.
-        EbuR128::new(1, RATE_HZ, Mode::I | Mode::TRUE_PEAK | Mode::HISTOGRAM)
+        EbuR128::new(1, rate_hz, Mode::I | Mode::TRUE_PEAK | Mode::HISTOGRAM)
             .map(Meter)
-            .map_err(|e| Error::bug("the loudness meter refuses 48 kHz mono").caused_by(e))
+            .map_err(|e| Error::bug(format!("the loudness meter refuses {rate_hz} Hz")).caused_by(e))
     }
     pub fn add(&mut self, samples: &[f32]) -> Result<()> {
         self.0.add_frames_f32(samples).map_err(|e| Error::bug("the loudness meter refuses samples").caused_by(e))
@@ -106,7 +106,7 @@ pub struct Candidates {
 
 impl Candidates {
     pub fn new() -> Result<Self> {
-        let meters = [(Mix::Average, Meter::new()?), (Mix::Left, Meter::new()?), (Mix::Right, Meter::new()?)];
+        let meters = [(Mix::Average, Meter::new(RATE_HZ)?), (Mix::Left, Meter::new(RATE_HZ)?), (Mix::Right, Meter::new(RATE_HZ)?)];
         Ok(Candidates { energy: Energy::default(), meters, scratch: Vec::new() })
     }
     /// `mono`: only the average will be asked for, and costs a third.

@@ -3,6 +3,8 @@
 
 use crate::error::{Error, Result, ResultExt};
 use crate::pipeline;
+use crate::voice::Heard;
+use crate::voice::mix::Meter;
 use crate::voice::resample::Resampler;
 use crate::voice::units::{self, Header};
 use crate::voice::{AacSettings, OpusSettings, RATE_HZ, VoiceJob, frames};
@@ -36,6 +38,9 @@ pub struct Coder {
     graph: gst::Pipeline,
     source: gst_app::AppSrc,
     sink: gst_app::AppSink,
+    /// The packets decoded again, and what they measure.
+    heard: gst_app::AppSink,
+    meter: Meter,
     /// Samples pushed, at the encoder's rate.
     pushed: u64,
     /// Packets still to be thrown away, and packets wanted.
@@ -76,6 +81,7 @@ impl Coder {
         let graph = super::launch(text)?;
         let source = super::element(&graph, "samples")?.downcast::<gst_app::AppSrc>().map_err(|_| Error::bug("samples is no appsrc"))?;
         let sink = super::element(&graph, "packets")?.downcast::<gst_app::AppSink>().map_err(|_| Error::bug("packets is no appsink"))?;
+        let heard = super::element(&graph, "heard")?.downcast::<gst_app::AppSink>().map_err(|_| Error::bug("heard is no appsink"))?;
         let spool_path = path.with_extension(format!("spool{}", std::process::id()));
         let doing = || format!("cannot write {}", spool_path.display());
         let spool = BufWriter::new(File::options().read(true).write(true).create(true).truncate(true).open(&spool_path).doing(doing)?);
@@ -92,7 +98,7 @@ impl Coder {
             codec_config: String::new(),
             packets: Vec::new(),
         };
-        Ok(Coder { kind, header, path: path.to_path_buf(), graph, source, sink, pushed: 0, prime: 0, wanted: usize::MAX, spool, spool_path, stock: Vec::new() })
+        Ok(Coder { kind, header, path: path.to_path_buf(), graph, source, sink, heard, meter: Meter::new(rate_hz)?, pushed: 0, prime: 0, wanted: usize::MAX, spool, spool_path, stock: Vec::new() })
     }
 
     /// Takes samples at 48 kHz.
@@ -108,8 +114,8 @@ impl Coder {
         self.send()
     }
 
-    /// Drains the encoder and writes the units file.
-    pub fn finish(mut self) -> Result<()> {
+    /// Drains the encoder and says how its packets sound. Nothing is in the units file yet.
+    pub fn drain(&mut self) -> Result<Heard> {
         if let Kind::Aac { resampler } = &mut self.kind {
             self.stock.clear();
             resampler.flush(&mut self.stock);
@@ -117,11 +123,12 @@ impl Coder {
             self.silence(AAC_TAIL)?;
         }
         self.source.end_of_stream().map_err(|e| Error::failed("an encoder takes no end").caused_by(e))?;
-        while !self.sink.is_eos() {
-            match self.sink.try_pull_sample(gst::ClockTime::from_mseconds(100)) {
+        while !self.sink.is_eos() || !self.heard.is_eos() {
+            match self.sink.try_pull_sample(gst::ClockTime::from_mseconds(10)) {
                 Some(sample) => self.keep(&sample)?,
                 None => self.check()?,
             }
+            self.listen(gst::ClockTime::from_mseconds(10))?;
         }
         if let Kind::Opus = self.kind {
             // Channel mapping family 0, RFC 7845 section 5.1: pre-skip at byte 10, little endian.
@@ -140,6 +147,11 @@ impl Coder {
                 self.wanted
             )));
         }
+        Ok(Heard { codec: self.header.codec.clone(), lufs: self.meter.lufs(), true_peak_dbtp: self.meter.dbtp() })
+    }
+
+    /// Writes the units file; after [`Coder::drain`].
+    pub fn write(mut self) -> Result<()> {
         self.header.packets.truncate(self.wanted);
         let bytes: u64 = self.header.packets.iter().map(|n| *n as u64).sum();
         let doing = || format!("cannot write {}", self.spool_path.display());
@@ -177,7 +189,18 @@ impl Coder {
         while let Some(sample) = self.sink.try_pull_sample(gst::ClockTime::ZERO) {
             self.keep(&sample)?;
         }
+        self.listen(gst::ClockTime::ZERO)?;
         self.check()
+    }
+
+    /// Measures what has been decoded again.
+    fn listen(&mut self, wait: gst::ClockTime) -> Result<()> {
+        while let Some(sample) = self.heard.try_pull_sample(wait) {
+            let Some(map) = sample.buffer().and_then(|b| b.map_readable().ok()) else { continue };
+            let samples: Vec<f32> = map.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+            self.meter.add(&samples)?;
+        }
+        Ok(())
     }
 
     fn keep(&mut self, sample: &gst::Sample) -> Result<()> {
