@@ -144,7 +144,13 @@ pub async fn voice(job: &VoiceJob, dir: &Path, ctx: &Ctx) -> Result<VoiceOutput>
     let mut reached = 0.0f64;
     let mut report = |done: f64| {
         reached = reached.max(done);
-        let progress = Event::Progress { task: job.task.clone(), stage: "voice".into(), done: reached, total: 2.0 * total_s, unit: Unit::MediaSeconds };
+        let progress = Event::Progress {
+            task: job.task.clone(),
+            stage: "voice".into(),
+            done: reached,
+            total: 2.0 * total_s,
+            unit: Unit::MediaSeconds,
+        };
         ctx.progress.event(progress);
     };
     let subject = match job.parts.as_slice() {
@@ -182,12 +188,15 @@ pub async fn voice(job: &VoiceJob, dir: &Path, ctx: &Ctx) -> Result<VoiceOutput>
 /// The gain for a source, and what has to be said about it.
 pub fn decide_gain(source_lufs: f64) -> (f64, Option<String>) {
     if source_lufs < SILENT_LUFS {
-        let what = if source_lufs <= mix::SILENCE_LUFS { "there is no sound in it".into() } else { format!("it is at {source_lufs:.1} LUFS") };
+        let what =
+            if source_lufs <= mix::SILENCE_LUFS { "there is no sound in it".into() } else { format!("it is at {source_lufs:.1} LUFS") };
         return (0.0, Some(format!("the voice is silent or nearly so ({what}); it is left as it is, not amplified")));
     }
     let wanted = TARGET_LUFS - source_lufs;
     if wanted > MAX_GAIN_DB {
-        let warning = format!("the voice is very quiet ({source_lufs:.1} LUFS): amplified by {MAX_GAIN_DB:.0} dB only, to spare the listener its noise");
+        let warning = format!(
+            "the voice is very quiet ({source_lufs:.1} LUFS): amplified by {MAX_GAIN_DB:.0} dB only, to spare the listener its noise"
+        );
         return (MAX_GAIN_DB, Some(warning));
     }
     (wanted, None)

@@ -11,8 +11,8 @@ use crate::voice::limit::Limiter;
 use crate::voice::mix::{Candidates, Meter};
 use crate::voice::resample::Resampler;
 use crate::voice::{
-    AAC_FILE, CEILING_DBTP, Made, MakeJob, Measured, OPUS_FILE, Part, RATE_HZ, TOLERANCE_LU, VoiceJob, correct_ceiling, correct_gain, decide_gain,
-    frames, summary,
+    AAC_FILE, CEILING_DBTP, Made, MakeJob, Measured, OPUS_FILE, Part, RATE_HZ, TOLERANCE_LU, VoiceJob, correct_ceiling, correct_gain,
+    decide_gain, frames, summary,
 };
 use coder::Coder;
 use gstreamer as gst;
@@ -39,11 +39,15 @@ pub fn measure(job: VoiceJob, reporter: &mut Reporter) -> Result<Measured> {
     decode::init()?;
     let mut candidates = Candidates::new()?;
     let mut mono = true;
-    let told = play(&job, &mut |frames, channels| {
-        // Silence before the first sound is the same in all mixes.
-        mono &= channels <= 1;
-        candidates.add(frames, mono)
-    }, reporter)?;
+    let told = play(
+        &job,
+        &mut |frames, channels| {
+            // Silence before the first sound is the same in all mixes.
+            mono &= channels <= 1;
+            candidates.add(frames, mono)
+        },
+        reporter,
+    )?;
     let (mix, source_lufs, source_peak_dbtp) = candidates.finish(mono);
     Ok(Measured { mix, source_lufs, source_peak_dbtp, warnings: told })
 }
@@ -195,7 +199,9 @@ fn tell(parts: &[Part], holes: &[(u64, u64)], ends: &[(decode::End, bool)]) -> V
             .filter(|(a, b)| a + WORTH_SAYING <= *b)
             .map(|(a, b)| (a as f64 / RATE_HZ as f64, b as f64 / RATE_HZ as f64))
             .collect();
-        lines.extend(spans.iter().take(NAMED).map(|(a, b)| format!("{name} has no sound from {a:.1} to {b:.1} s of the lecture: silence there")));
+        lines.extend(
+            spans.iter().take(NAMED).map(|(a, b)| format!("{name} has no sound from {a:.1} to {b:.1} s of the lecture: silence there")),
+        );
         if spans.len() > NAMED {
             let rest: f64 = spans[NAMED..].iter().map(|(a, b)| b - a).sum();
             lines.push(format!("{name} has no sound in {} more spans, {rest:.1} s in all: silence there", spans.len() - NAMED));
@@ -267,7 +273,9 @@ impl<'a> Feed<'a> {
 /// A pipeline from launch text.
 fn launch(text: &str) -> Result<gst::Pipeline> {
     let made = gst::parse::launch(text).map_err(|e| {
-        Error::new(Kind::Unsupported, "GStreamer cannot build a voice pipeline").caused_by(e).hint("install gstreamer1.0-plugins-base, -good, -bad and gstreamer1.0-libav")
+        Error::new(Kind::Unsupported, "GStreamer cannot build a voice pipeline")
+            .caused_by(e)
+            .hint("install gstreamer1.0-plugins-base, -good, -bad and gstreamer1.0-libav")
     })?;
     made.downcast::<gst::Pipeline>().map_err(|_| Error::bug("a voice pipeline has a single element"))
 }

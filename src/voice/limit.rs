@@ -147,7 +147,15 @@ mod tests {
             ("square", (0..n).map(|i| if i / 50 % 2 == 0 { 1.0 } else { -1.0 }).collect()),
             ("clicks", (0..n).map(|i| if i % 5_000 == 0 { 1.0 } else { 0.0 }).collect()),
             ("bursts", tone(700.0, 0.0).enumerate().map(|(i, x)| if i / 3_000 % 2 == 0 { x } else { 0.01 * x }).collect()),
-            ("rare spikes", (0..n).map(|_| { let x = rare(); if x > 0.999 { 1.0 } else { 0.05 * x } }).collect()),
+            (
+                "rare spikes",
+                (0..n)
+                    .map(|_| {
+                        let x = rare();
+                        if x > 0.999 { 1.0 } else { 0.05 * x }
+                    })
+                    .collect(),
+            ),
             ("a step at the end", (0..n).map(|i| if i > n - 100 { 1.0 } else { 0.0 }).collect()),
         ]
     }

@@ -1,7 +1,7 @@
 //! From two channels to one: which mix of them is the voice, and how loud each candidate is, found in one pass.
 
-use super::align::Stereo;
 use super::RATE_HZ;
+use super::align::Stereo;
 use crate::error::{Error, Result};
 use ebur128::{EbuR128, Mode};
 use serde::{Deserialize, Serialize};

@@ -66,7 +66,9 @@ impl Units {
     /// Reads all of it once. `Corrupt` where the digest does not match or the sizes do not add up.
     pub fn open(path: &Path) -> Result<Units> {
         let doing = || format!("cannot read {}", path.display());
-        let corrupt = |why: &str| Error::new(Kind::Corrupt, format!("{} is damaged: {why}", path.display())).hint("remove it and run the same command again");
+        let corrupt = |why: &str| {
+            Error::new(Kind::Corrupt, format!("{} is damaged: {why}", path.display())).hint("remove it and run the same command again")
+        };
         let mut reader = BufReader::with_capacity(1 << 16, File::open(path).doing(doing)?);
         let mut line = Vec::new();
         reader.read_until(b'\n', &mut line).doing(doing)?;

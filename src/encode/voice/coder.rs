@@ -98,7 +98,22 @@ impl Coder {
             codec_config: String::new(),
             packets: Vec::new(),
         };
-        Ok(Coder { kind, header, path: path.to_path_buf(), graph, source, sink, heard, meter: Meter::new(rate_hz)?, pushed: 0, prime: 0, wanted: usize::MAX, spool, spool_path, stock: Vec::new() })
+        Ok(Coder {
+            kind,
+            header,
+            path: path.to_path_buf(),
+            graph,
+            source,
+            sink,
+            heard,
+            meter: Meter::new(rate_hz)?,
+            pushed: 0,
+            prime: 0,
+            wanted: usize::MAX,
+            spool,
+            spool_path,
+            stock: Vec::new(),
+        })
     }
 
     /// Takes samples at 48 kHz.
@@ -137,7 +152,8 @@ impl Coder {
                 Some(skip) if config.starts_with(b"OpusHead") => u16::from_le_bytes([skip[0], skip[1]]) as u32,
                 _ => return Err(Error::bug("opusenc gives no OpusHead")),
             };
-            self.wanted = (self.header.total_samples + self.header.pre_skip as u64).div_ceil(self.header.samples_per_packet as u64) as usize;
+            self.wanted =
+                (self.header.total_samples + self.header.pre_skip as u64).div_ceil(self.header.samples_per_packet as u64) as usize;
         }
         if self.header.codec_config.is_empty() || self.header.packets.len() < self.wanted {
             return Err(Error::failed(format!(
@@ -172,7 +188,8 @@ impl Coder {
         if self.stock.is_empty() {
             return Ok(());
         }
-        let bytes: Vec<u8> = self.stock.iter().flat_map(|[x]| ((x * 32_768.0).round().clamp(-32_768.0, 32_767.0) as i16).to_le_bytes()).collect();
+        let bytes: Vec<u8> =
+            self.stock.iter().flat_map(|[x]| ((x * 32_768.0).round().clamp(-32_768.0, 32_767.0) as i16).to_le_bytes()).collect();
         let time = |n: u64| gst::ClockTime::from_nseconds((n as u128 * 1_000_000_000 / self.header.rate_hz as u128) as u64);
         let (pts, end) = (time(self.pushed), time(self.pushed + self.stock.len() as u64));
         let mut buffer = gst::Buffer::from_slice(bytes);
@@ -206,7 +223,8 @@ impl Coder {
     fn keep(&mut self, sample: &gst::Sample) -> Result<()> {
         let Some(buffer) = sample.buffer() else { return Ok(()) };
         if self.header.codec_config.is_empty() {
-            self.header.codec_config = config(sample.caps()).map(|bytes| bytes.iter().map(|b| format!("{b:02x}")).collect()).unwrap_or_default();
+            self.header.codec_config =
+                config(sample.caps()).map(|bytes| bytes.iter().map(|b| format!("{b:02x}")).collect()).unwrap_or_default();
         }
         // opusenc repeats its headers in the stream.
         if buffer.flags().contains(gst::BufferFlags::HEADER) {

@@ -96,7 +96,10 @@ pub fn decode(path: &Path, track: usize, on: &mut dyn FnMut(Sound) -> Result<boo
         if last.elapsed() > STALL {
             // Stopping a pipeline that hangs may hang as well; the process ends soon and takes it along.
             std::mem::forget(graph);
-            return Ok(End { fault: Some(format!("a plug-in hangs: nothing came for {} s", STALL.as_secs())), missing: lock(&seen).missing.take() });
+            return Ok(End {
+                fault: Some(format!("a plug-in hangs: nothing came for {} s", STALL.as_secs())),
+                missing: lock(&seen).missing.take(),
+            });
         }
     }
     stop(&graph);
@@ -137,7 +140,9 @@ fn choose(graph: &gst::Pipeline, track: usize, seen: &Arc<Mutex<Seen>>) -> Resul
     let demuxers = gst::ElementFactory::factories_with_type(gst::ElementFactoryType::DEMUXER, gst::Rank::MARGINAL);
     let state = seen.clone();
     decode.connect("autoplug-continue", false, move |args| {
+        // What is asked about is a ghost; its target tells where the stream comes from.
         let pad = args[1].get::<gst::Pad>().ok()?;
+        let pad = pad.downcast_ref::<gst::GhostPad>().and_then(|ghost| ghost.target()).unwrap_or(pad);
         let caps = args[2].get::<gst::Caps>().ok()?;
         let name = caps.structure(0).map(|s| s.name().to_string()).unwrap_or_default();
         // Containers are named video/... and application/... as well.
@@ -146,7 +151,13 @@ fn choose(graph: &gst::Pipeline, track: usize, seen: &Arc<Mutex<Seen>>) -> Resul
         }
         if !name.starts_with("audio/") {
             // Encrypted and packed streams (application/x-cenc and the like) unwrap to something that is asked about again.
-            return Some((!name.starts_with("video/") && !name.starts_with("image/") && !name.starts_with("text/") && !name.starts_with("subtitle/")).to_value());
+            return Some(
+                (!name.starts_with("video/")
+                    && !name.starts_with("image/")
+                    && !name.starts_with("text/")
+                    && !name.starts_with("subtitle/"))
+                .to_value(),
+            );
         }
         let parent = pad.parent_element().and_then(|e| e.factory());
         let from_demuxer = parent.is_some_and(|f| f.klass().contains("Demux"));
