@@ -1,0 +1,285 @@
+//! The two children that make the voice: [`measure`] (verb `loudness`) and [`make`] (verb `voice`). Decoding gives frames
+//! with stream times, the pure parts of `crate::voice` place, mix and limit them, two encoders take the same samples.
+
+mod coder;
+mod decode;
+
+use crate::child::Reporter;
+use crate::error::{Error, Kind, Result};
+use crate::voice::align::{Aligner, Stereo};
+use crate::voice::limit::Limiter;
+use crate::voice::mix::{Candidates, Meter};
+use crate::voice::resample::Resampler;
+use crate::voice::{
+    AAC_FILE, CEILING_DBTP, Made, MakeJob, Measured, OPUS_FILE, Part, RATE_HZ, TOLERANCE_LU, VoiceJob, correct_ceiling, correct_gain,
+    decide_gain, frames, summary,
+};
+use coder::Coder;
+use gstreamer as gst;
+use gstreamer::prelude::*;
+
+/// Passes with encoders at most: the second nearly always holds.
+const PASSES: u32 = 4;
+/// Passes without encoders before each of those, at most.
+const DRY_RUNS: u32 = 3;
+/// Where peaks stand this far above the ceiling, the limiter changes the loudness by more than a codec does.
+const DEEP_DB: f64 = 3.0;
+/// Opus and AAC lose 0 to 0.5 LU with the band that they leave out.
+const CODECS_TAKE_LU: f64 = 0.2;
+const DRY_TOLERANCE_LU: f64 = 0.1;
+/// Silence this long where a recording should have sound is worth a warning: 0.5 s.
+const WORTH_SAYING: u64 = RATE_HZ as u64 / 2;
+/// So many spans are named one by one.
+const NAMED: usize = 5;
+/// A step in the timestamps of a track, above which the resampler starts anew: 40 ms, as the aligner's.
+const STEP_NS: i64 = 40_000_000;
+
+/// The child `loudness`: finds the mix and measures it, in one pass.
+pub fn measure(job: VoiceJob, reporter: &mut Reporter) -> Result<Measured> {
+    decode::init()?;
+    let mut candidates = Candidates::new()?;
+    let mut mono = true;
+    let told = play(
+        &job,
+        &mut |frames, channels| {
+            // Silence before the first sound is the same in all mixes.
+            mono &= channels <= 1;
+            candidates.add(frames, mono)
+        },
+        reporter,
+    )?;
+    let (mix, source_lufs, source_peak_dbtp) = candidates.finish(mono);
+    Ok(Measured { mix, source_lufs, source_peak_dbtp, warnings: told })
+}
+
+/// The child `voice`: makes the packets, and again with another gain or ceiling where what is heard misses its mark.
+pub fn make(make: MakeJob, reporter: &mut Reporter) -> Result<Made> {
+    decode::init()?;
+    let MakeJob { job, measured, dir } = make;
+    let (mut gain_db, warning) = decide_gain(measured.source_lufs);
+    let mut warnings = Vec::from_iter(warning);
+    let mut ceiling_dbtp = CEILING_DBTP;
+    let mut passes = 0;
+    loop {
+        // A limiter that bites deep changes the loudness. Trying that costs a fifth of a pass with encoders.
+        for _ in 0..DRY_RUNS {
+            if measured.source_peak_dbtp + gain_db <= ceiling_dbtp + DEEP_DB {
+                break;
+            }
+            let mut meter = Meter::new(RATE_HZ)?;
+            process(&job, &measured, gain_db, ceiling_dbtp, reporter, &mut |samples| meter.add(samples))?;
+            match correct_gain(measured.source_lufs, gain_db, meter.lufs() - CODECS_TAKE_LU, DRY_TOLERANCE_LU) {
+                Some(next) => gain_db = next,
+                None => break,
+            }
+        }
+        passes += 1;
+        let mut coders = Vec::new();
+        if let Some(settings) = &job.opus {
+            coders.push(Coder::opus(settings, &job, &dir.join(OPUS_FILE))?);
+        }
+        if let Some(settings) = &job.aac {
+            coders.push(Coder::aac(settings, &job, &dir.join(AAC_FILE))?);
+        }
+        let limited_db = process(&job, &measured, gain_db, ceiling_dbtp, reporter, &mut |samples| {
+            coders.iter_mut().try_for_each(|coder| coder.push(samples))
+        })?;
+        let heard = coders.iter_mut().map(Coder::drain).collect::<Result<Vec<_>>>()?;
+        let (lufs, peak) = summary(&heard);
+        let lower = correct_ceiling(ceiling_dbtp, peak);
+        let louder = correct_gain(measured.source_lufs, gain_db, lufs, TOLERANCE_LU);
+        if (lower.is_some() || louder.is_some()) && passes < PASSES && !heard.is_empty() {
+            ceiling_dbtp = lower.unwrap_or(ceiling_dbtp);
+            gain_db = louder.unwrap_or(gain_db);
+            continue;
+        }
+        coders.into_iter().try_for_each(Coder::write)?;
+        if louder.is_some() {
+            warnings.push(format!("the voice came out at {lufs:.1} LUFS: its peaks stand too far above the rest for more"));
+        }
+        if lower.is_some() {
+            warnings.push(format!("the voice's decoded peaks reach {peak:.1} dBTP"));
+        }
+        return Ok(Made { heard, gain_db, ceiling_dbtp, limited_db, passes, warnings });
+    }
+}
+
+/// Mix, gain and limiter over the whole lecture. Returns how deep the limiter reached, in dB.
+fn process(
+    job: &VoiceJob,
+    measured: &Measured,
+    gain_db: f64,
+    ceiling_dbtp: f64,
+    reporter: &mut Reporter,
+    on: &mut dyn FnMut(&[f32]) -> Result<()>,
+) -> Result<f64> {
+    let mut limiter = Limiter::new(gain_db, ceiling_dbtp);
+    let (mut mono, mut limited) = (Vec::new(), Vec::new());
+    let mut give = |frames: &[Stereo], _channels: u32| {
+        mono.clear();
+        mono.extend(frames.iter().map(|f| measured.mix.apply(*f)));
+        limited.clear();
+        limiter.push(&mono, &mut limited);
+        on(&limited)
+    };
+    play(job, &mut give, reporter)?;
+    let limited_db = limiter.deepest_db();
+    limited.clear();
+    limiter.finish(&mut limited);
+    on(&limited)?;
+    Ok(limited_db)
+}
+
+/// Decodes all parts onto the lecture's timeline. `on` is given all of it in order, exactly as long as the lecture, with
+/// the channels of the recording being read (0 before there is any). Returns what has to be said.
+fn play(job: &VoiceJob, on: &mut dyn FnMut(&[Stereo], u32) -> Result<()>, reporter: &mut Reporter) -> Result<Vec<String>> {
+    let total = frames(job.total_ns, RATE_HZ);
+    let mut aligner = Aligner::new(total);
+    let mut ready = Vec::new();
+    let mut done = 0u64;
+    let mut ends = Vec::new();
+    let mut channels = 0;
+    for part in &job.parts {
+        aligner.cut();
+        let before = aligner.placed();
+        let mut feed = Feed::new(part, total);
+        let mut give = |ready: &mut Vec<Stereo>, channels: u32| -> Result<()> {
+            done += ready.len() as u64;
+            // In even blocks: a hole of an hour is no reason for a buffer of an hour's size.
+            ready.chunks(RATE_HZ as usize / 10).try_for_each(|block| on(block, channels))?;
+            ready.clear();
+            reporter.progress(done as f64 / RATE_HZ as f64);
+            Ok(())
+        };
+        let end = decode::decode(&part.path, part.track, &mut |sound| {
+            channels = channels.max(sound.channels);
+            let more = feed.take(&sound, &mut aligner, &mut ready);
+            give(&mut ready, channels)?;
+            Ok(more)
+        })?;
+        feed.flush(&mut aligner, &mut ready);
+        give(&mut ready, channels)?;
+        ends.push((end, aligner.placed() > before));
+    }
+    if !job.parts.is_empty() && ends.iter().all(|(_, sound)| !sound) {
+        return Err(nothing(job, &ends));
+    }
+    let holes = aligner.finish(&mut ready);
+    ready.chunks(RATE_HZ as usize / 10).try_for_each(|block| {
+        done += block.len() as u64;
+        reporter.progress(done as f64 / RATE_HZ as f64);
+        on(block, channels)
+    })?;
+    Ok(tell(&job.parts, &holes, &ends))
+}
+
+/// No part gave a sound: the first reason that is known.
+fn nothing(job: &VoiceJob, ends: &[(decode::End, bool)]) -> Error {
+    let name = job.parts[0].path.display();
+    if let Some(missing) = ends.iter().find_map(|(end, _)| end.missing.as_ref()) {
+        return Error::new(Kind::Unsupported, format!("the sound of {name} cannot be decoded: no decoder for {missing} is installed"));
+    }
+    let error = Error::bad_media(format!("no sound at all could be decoded from {name}, track {}", job.parts[0].track));
+    match ends.iter().find_map(|(end, _)| end.fault.clone()) {
+        Some(fault) => error.caused_by(fault),
+        None => error,
+    }
+}
+
+/// One readable line for each span that became silence though a recording should have sound there.
+fn tell(parts: &[Part], holes: &[(u64, u64)], ends: &[(decode::End, bool)]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (part, (end, _)) in parts.iter().zip(ends) {
+        let name = part.path.file_name().unwrap_or_default().to_string_lossy();
+        let from = frames(part.offset_ns, RATE_HZ);
+        let to = frames(part.offset_ns + part.end_ns.saturating_sub(part.start_ns), RATE_HZ);
+        let spans: Vec<(f64, f64)> = holes
+            .iter()
+            .map(|(a, b)| (*a.max(&from), *b.min(&to)))
+            .filter(|(a, b)| a + WORTH_SAYING <= *b)
+            .map(|(a, b)| (a as f64 / RATE_HZ as f64, b as f64 / RATE_HZ as f64))
+            .collect();
+        lines.extend(
+            spans.iter().take(NAMED).map(|(a, b)| format!("{name} has no sound from {a:.1} to {b:.1} s of the lecture: silence there")),
+        );
+        if spans.len() > NAMED {
+            let rest: f64 = spans[NAMED..].iter().map(|(a, b)| b - a).sum();
+            lines.push(format!("{name} has no sound in {} more spans, {rest:.1} s in all: silence there", spans.len() - NAMED));
+        }
+        if let Some(fault) = &end.fault {
+            lines.push(format!("the sound of {name} is damaged ({fault}); what could be decoded is used"));
+        }
+    }
+    lines
+}
+
+/// From a track's own rate and stream time to 48 kHz frames on the lecture's timeline.
+struct Feed<'a> {
+    part: &'a Part,
+    /// Frames of the timeline that this part may fill.
+    from: i64,
+    to: i64,
+    resampler: Option<(u32, Resampler<2>)>,
+    /// Stream time at which the next frame is expected, nanoseconds.
+    next_ns: f64,
+    /// Timeline frame of the first frame that the resampler gives next.
+    out: Vec<Stereo>,
+}
+
+impl<'a> Feed<'a> {
+    fn new(part: &'a Part, total: u64) -> Self {
+        let from = frames(part.offset_ns, RATE_HZ).min(total) as i64;
+        let to = frames(part.offset_ns + part.end_ns.saturating_sub(part.start_ns), RATE_HZ).min(total) as i64;
+        Feed { part, from, to, resampler: None, next_ns: 0.0, out: Vec::new() }
+    }
+
+    /// False when the part is over.
+    fn take(&mut self, sound: &decode::Sound, aligner: &mut Aligner, ready: &mut Vec<Stereo>) -> bool {
+        let at_ns = sound.at_ns.map_or(self.next_ns, |ns| ns as f64);
+        let other = self.resampler.as_ref().is_none_or(|(rate, _)| *rate != sound.rate_hz);
+        if other || (at_ns - self.next_ns).abs() > STEP_NS as f64 {
+            self.flush(aligner, ready);
+            self.resampler = Some((sound.rate_hz, Resampler::new(sound.rate_hz, RATE_HZ)));
+        }
+        let Some((rate, resampler)) = &mut self.resampler else { return true };
+        let first_ns = at_ns + resampler.lead() * 1e9 / *rate as f64;
+        self.next_ns = at_ns + sound.frames.len() as f64 * 1e9 / *rate as f64;
+        self.out.clear();
+        resampler.push(sound.frames, &mut self.out);
+        self.place(first_ns, aligner, ready);
+        self.next_ns < self.part.end_ns as f64
+    }
+
+    /// Gives what the resampler still holds.
+    fn flush(&mut self, aligner: &mut Aligner, ready: &mut Vec<Stereo>) {
+        if let Some((rate, mut resampler)) = self.resampler.take() {
+            let first_ns = self.next_ns + resampler.lead() * 1e9 / rate as f64;
+            self.out.clear();
+            resampler.flush(&mut self.out);
+            self.place(first_ns, aligner, ready);
+        }
+    }
+
+    /// Cuts to the part and hands on.
+    fn place(&mut self, first_ns: f64, aligner: &mut Aligner, ready: &mut Vec<Stereo>) {
+        let seconds = (first_ns - self.part.start_ns as f64 + self.part.offset_ns as f64) / 1e9;
+        let at = (seconds * RATE_HZ as f64).round() as i64;
+        let head = (self.from - at).clamp(0, self.out.len() as i64);
+        let tail = (self.to - at).clamp(head, self.out.len() as i64);
+        aligner.push(at + head, &self.out[head as usize..tail as usize], ready);
+    }
+}
+
+/// A pipeline from launch text.
+fn launch(text: &str) -> Result<gst::Pipeline> {
+    let made = gst::parse::launch(text).map_err(|e| {
+        Error::new(Kind::Unsupported, "GStreamer cannot build a voice pipeline")
+            .caused_by(e)
+            .hint("install gstreamer1.0-plugins-base, -good, -bad and gstreamer1.0-libav")
+    })?;
+    made.downcast::<gst::Pipeline>().map_err(|_| Error::bug("a voice pipeline has a single element"))
+}
+
+fn element(graph: &gst::Pipeline, name: &str) -> Result<gst::Element> {
+    graph.by_name(name).ok_or_else(|| Error::bug(format!("a voice pipeline has no element {name}")))
+}

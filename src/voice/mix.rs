@@ -1,0 +1,180 @@
+//! From two channels to one: which mix of them is the voice, and how loud each candidate is, found in one pass.
+
+use super::RATE_HZ;
+use super::align::Stereo;
+use crate::error::{Error, Result};
+use ebur128::{EbuR128, Mode};
+use serde::{Deserialize, Serialize};
+
+/// One channel this much quieter than the other carries no voice, only its noise: 20 dB.
+const DEAD_DB: f64 = 20.0;
+/// Below this correlation the channels cancel each other rather than add up: a cable with swapped pins.
+const INVERTED: f64 = -0.7;
+/// What no signal at all is written as; BS.1770's absolute gate.
+pub const SILENCE_LUFS: f64 = -70.0;
+/// What a peak of zero is written as.
+pub const SILENCE_DBTP: f64 = -120.0;
+
+/// How the one channel is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mix {
+    /// The recording has one channel.
+    Mono,
+    /// Half the sum.
+    Average,
+    /// The right channel is dead, or the two cancel out.
+    Left,
+    /// The left channel is dead.
+    Right,
+}
+
+impl Mix {
+    pub fn apply(self, frame: Stereo) -> f32 {
+        match self {
+            Mix::Left => frame[0],
+            Mix::Right => frame[1],
+            Mix::Mono | Mix::Average => 0.5 * (frame[0] + frame[1]),
+        }
+    }
+}
+
+/// What a decision about the mix rests on: sums over all frames.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Energy {
+    pub left: f64,
+    pub right: f64,
+    /// Of left times right.
+    pub cross: f64,
+}
+
+impl Energy {
+    pub fn add(&mut self, frames: &[Stereo]) {
+        for [l, r] in frames {
+            let (l, r) = (*l as f64, *r as f64);
+            self.left += l * l;
+            self.right += r * r;
+            self.cross += l * r;
+        }
+    }
+}
+
+/// `mono`: every recording has a single channel.
+pub fn decide(energy: &Energy, mono: bool) -> Mix {
+    let dead = 10f64.powf(DEAD_DB / 10.0);
+    let both = (energy.left * energy.right).sqrt();
+    match () {
+        () if mono => Mix::Mono,
+        () if energy.left + energy.right == 0.0 => Mix::Average,
+        () if energy.left >= dead * energy.right => Mix::Left,
+        () if energy.right >= dead * energy.left => Mix::Right,
+        () if energy.cross < INVERTED * both => Mix::Left,
+        () => Mix::Average,
+    }
+}
+
+/// BS.1770 over one channel, in constant memory.
+pub struct Meter(EbuR128);
+
+impl Meter {
+    pub fn new(rate_hz: u32) -> Result<Self> {
+        // The histogram quantises to 0.1 LU, far inside the tolerance of half a LU, and does not grow with time.
+        EbuR128::new(1, rate_hz, Mode::I | Mode::TRUE_PEAK | Mode::HISTOGRAM)
+            .map(Meter)
+            .map_err(|e| Error::bug(format!("the loudness meter refuses {rate_hz} Hz")).caused_by(e))
+    }
+    pub fn add(&mut self, samples: &[f32]) -> Result<()> {
+        self.0.add_frames_f32(samples).map_err(|e| Error::bug("the loudness meter refuses samples").caused_by(e))
+    }
+    /// Integrated loudness; [`SILENCE_LUFS`] where everything is below the gate.
+    pub fn lufs(&self) -> f64 {
+        self.0.loudness_global().ok().filter(|l| l.is_finite()).unwrap_or(SILENCE_LUFS).max(SILENCE_LUFS)
+    }
+    /// True peak; [`SILENCE_DBTP`] where nothing was.
+    pub fn dbtp(&self) -> f64 {
+        let peak = self.0.true_peak(0).unwrap_or(0.0);
+        (20.0 * peak.log10()).max(SILENCE_DBTP)
+    }
+}
+
+/// Measures all candidates while the sound goes by.
+pub struct Candidates {
+    energy: Energy,
+    meters: [(Mix, Meter); 3],
+    scratch: Vec<f32>,
+}
+
+impl Candidates {
+    pub fn new() -> Result<Self> {
+        let meters = [(Mix::Average, Meter::new(RATE_HZ)?), (Mix::Left, Meter::new(RATE_HZ)?), (Mix::Right, Meter::new(RATE_HZ)?)];
+        Ok(Candidates { energy: Energy::default(), meters, scratch: Vec::new() })
+    }
+    /// `mono`: only the average will be asked for, and costs a third.
+    pub fn add(&mut self, frames: &[Stereo], mono: bool) -> Result<()> {
+        self.energy.add(frames);
+        for (mix, meter) in self.meters.iter_mut().take(if mono { 1 } else { 3 }) {
+            self.scratch.clear();
+            self.scratch.extend(frames.iter().map(|f| mix.apply(*f)));
+            meter.add(&self.scratch)?;
+        }
+        Ok(())
+    }
+    /// The mix, its loudness in LUFS and its true peak in dBTP.
+    pub fn finish(&self, mono: bool) -> (Mix, f64, f64) {
+        let mix = decide(&self.energy, mono);
+        let like = if mix == Mix::Mono { Mix::Average } else { mix };
+        let meter = &self.meters.iter().find(|(m, _)| *m == like).expect("every mix but mono has its meter").1;
+        (mix, meter.lufs(), meter.dbtp())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn energy(make: impl Fn(f32, f32) -> Stereo) -> Energy {
+        let mut energy = Energy::default();
+        let mut noise = super::super::testing::noise(7);
+        let frames: Vec<Stereo> = (0..48_000).map(|_| make(noise(), noise())).collect();
+        energy.add(&frames);
+        energy
+    }
+
+    #[test]
+    fn one_channel_stays_as_it_is() {
+        assert_eq!(decide(&energy(|a, _| [a, a]), true), Mix::Mono);
+    }
+    #[test]
+    fn a_dead_channel_is_left_out_even_if_it_hisses() {
+        assert_eq!(decide(&energy(|a, b| [a, 0.05 * b]), false), Mix::Left);
+        assert_eq!(decide(&energy(|a, b| [0.05 * b, a]), false), Mix::Right);
+        assert_eq!(decide(&energy(|a, _| [0.0, a]), false), Mix::Right);
+    }
+    #[test]
+    fn two_talkers_of_unlike_level_are_both_kept() {
+        assert_eq!(decide(&energy(|a, b| [a, 0.2 * b]), false), Mix::Average);
+        assert_eq!(decide(&energy(|a, _| [a, a]), false), Mix::Average);
+    }
+    /// Summed, the voice of an inverted channel would vanish.
+    #[test]
+    fn swapped_pins_do_not_cancel_the_voice() {
+        assert_eq!(decide(&energy(|a, b| [a + 0.2 * b, -a]), false), Mix::Left);
+    }
+    #[test]
+    fn silence_is_no_reason_to_fail() {
+        let mut candidates = Candidates::new().unwrap();
+        candidates.add(&[[0.0; 2]; 48_000], false).unwrap();
+        assert_eq!(candidates.finish(false), (Mix::Average, SILENCE_LUFS, SILENCE_DBTP));
+    }
+    /// BS.1770: a full-scale 997 Hz sine in one channel reads -3.01 LKFS.
+    #[test]
+    fn the_mix_that_is_taken_is_the_one_that_is_measured() {
+        let tone = |i: usize, db: f32| 10f32.powf(db / 20.0) * (std::f32::consts::TAU * 997.0 * i as f32 / 48_000.0).sin();
+        let frames: Vec<Stereo> = (0..48_000 * 5).map(|i| [0.0, tone(i % 48_000, -20.0)]).collect();
+        let mut candidates = Candidates::new().unwrap();
+        candidates.add(&frames, false).unwrap();
+        let (mix, lufs, dbtp) = candidates.finish(false);
+        assert_eq!(mix, Mix::Right);
+        assert!((lufs + 23.0).abs() < 0.15 && (dbtp + 20.0).abs() < 0.1, "{lufs} {dbtp}");
+    }
+}
