@@ -18,7 +18,7 @@ fixtures: setup ## Make the project's own recordings (about a minute, once)
 	@fixtures/make.py
 
 demo: build fixtures ## Transcode, check and publish a small course into .demo/
-	@fixtures/demo.sh $(RIVULET)
+	@fixtures/demo.py $(RIVULET)
 
 test: fixtures ## All tests: Rust, then a browser
 	@tests/run.sh

@@ -18,11 +18,15 @@ const LEVELS: &[(&str, &[&str])] = &[
     ("command line", &["cli"]),
 ];
 
+const MEDIA: &[&str] = &["probe", "pipeline", "voice", "encode", "live"];
+
 /// A crate or path, and the only places (prefixes below src/) that may name it.
 const DOORS: &[(&str, &[&str])] = &[
-    ("gstreamer", &["probe", "pipeline", "voice", "encode", "live"]),
-    ("gst", &["probe", "pipeline", "voice", "encode", "live"]),
-    ("gst_app", &["probe", "pipeline", "voice", "encode", "live"]),
+    ("gstreamer", MEDIA),
+    ("gstreamer_app", MEDIA),
+    ("gstreamer_audio", MEDIA),
+    ("gstreamer_pbutils", MEDIA),
+    ("gstreamer_video", MEDIA),
     ("aws_sdk_s3", &["store/s3"]),
     ("aws_config", &["store/s3"]),
     ("async_nats", &["queue/nats"]),
@@ -140,7 +144,6 @@ fn faults(file: &str, code: &str) -> Vec<String> {
             }
         }
     }
-    // A gst or axum of our own that is a module of the crate would be found too: name it otherwise.
     let below = |prefix: &str| file == prefix || file.strip_suffix(".rs") == Some(prefix) || file.starts_with(&format!("{prefix}/"));
     for (world, doors) in DOORS {
         if names(code, world) && !doors.iter().any(|d| below(d)) {
@@ -182,7 +185,7 @@ fn a_planted_fault_is_found() {
     }
     let right = [
         ("encode/chunk.rs", "use crate::{plan::{Plan, Rung}, probe};\nuse gstreamer as gst;"),
-        ("plan.rs", "use crate::probe::Source; let megabytes = offset; let process = 1;"),
+        ("plan.rs", "use crate::probe::Source;\nlet megabytes = offset; let process = 1;"),
         ("cli/publish.rs", "use crate::publish;\nuse clap::Args;"),
         ("store/s3.rs", "use aws_sdk_s3::Client;"),
     ];
