@@ -136,6 +136,8 @@ def play(rivulet, out, results):
     found = [r for r in results if (out / r["file"] / "package.json").exists() and not r["fault"]]
     if not found:
         return
+    if not (HERE / "browser" / "node_modules").exists():
+        subprocess.run(["npm", "ci", "--prefix", HERE / "browser", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], check=True, stdin=subprocess.DEVNULL)
     (out / "courses").mkdir(exist_ok=True)
     (out / "courses" / "corpus.json").write_text("{}\n")
     server = subprocess.Popen([rivulet, "--json", "serve", out, "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
