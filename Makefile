@@ -33,10 +33,10 @@ corpus: build ## Encode, check and play every recording of ../shared/media (or $
 bench: bench-camera bench-memory ## All benches
 
 bench-camera: build ## CPU and quality against ffmpeg making the same ladder
-	@benches/camera.sh $(RIVULET)
+	@benches/bench.py camera $(RIVULET)
 
 bench-memory: build ## Peak memory of 5 and of 60 minutes of 1080p
-	@benches/memory.sh $(RIVULET)
+	@benches/bench.py memory $(RIVULET)
 
 vendor: ## Check the committed hls.js against npm's integrity hash
 	@player/vendor/verify.sh
