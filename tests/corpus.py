@@ -131,30 +131,50 @@ def examine(rivulet, media, row, out):
     }
 
 
+def browse(script, urls, limit_s, log):
+    """Runs one of tests/browser's scripts over pages; what it says of each, by address."""
+    done = Ended(["node", HERE / "browser" / script[0], *script[1:], *urls], limit_s, log)
+    said = {}
+    for line in done.out.splitlines():
+        if line.startswith("{"):
+            value = json.loads(line)
+            said[value["url"]] = value
+    silence = {"ok": False, "errors": [" ".join(done.err.split())[-200:] or "nothing was said"]}
+    return {url: said.get(url, silence) for url in urls}
+
+
 def play(rivulet, out, results):
-    """Plays every package in one browser. `serve` takes what has a courses/ for a store, so one server serves all."""
+    """Plays every package in one browser, all rungs in turn, each package from a server of its own."""
     found = [r for r in results if (out / r["file"] / "package.json").exists() and not r["fault"]]
     if not found:
         return
     if not (HERE / "browser" / "node_modules").exists():
         subprocess.run(["npm", "ci", "--prefix", HERE / "browser", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], check=True, stdin=subprocess.DEVNULL)
-    (out / "courses").mkdir(exist_ok=True)
-    (out / "courses" / "corpus.json").write_text("{}\n")
-    server = subprocess.Popen([rivulet, "--json", "serve", out, "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+    servers, pages = [], {}
     try:
-        base = json.loads(server.stdout.readline())["url"]
-        urls = {f"{base}{r['file']}/master.m3u8": r for r in found}
-        limit = 120 + sum(60 + 2 * seconds(r) for r in found)
-        browser = Ended(["node", HERE / "browser" / "play.mjs", *urls], limit, out / "log" / "browser")
-        said = {p.get("url"): p for p in browser.lines("played")}
-        for url, r in urls.items():
-            line = said.get(url)
-            r["plays"] = "yes" if line and line.get("ok") else "no"
-            if r["plays"] == "no":
-                r["fault"] = f"browser: {(line or {}).get('error') or " ".join(browser.err.split())[-200:] or 'nothing was said'}"
+        for r in found:
+            server = subprocess.Popen([rivulet, "--json", "serve", out / r["file"], "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+            servers.append(server)
+            line = server.stdout.readline()
+            if line:
+                pages[json.loads(line)["url"]] = r
+            else:
+                r["fault"] = "serve ended without a word"
+        said = browse(["play.mjs", "--cycle", "--limit", "300"], pages, 60 + 300 * len(pages), out / "log" / "play")
+        clicks = [url for url, r in pages.items() if r["file"].startswith("flash-click")]
+        heard = browse(["sync.mjs"], clicks, 60 + 60 * len(clicks), out / "log" / "sync") if clicks else {}
+        for url, r in pages.items():
+            lines = [said[url]] + [heard[u] for u in (url,) if u in heard]
+            errors = [e for line in lines if not line["ok"] for e in line["errors"]]
+            r["plays"] = "no" if errors else "yes"
+            r["fault"] = f"browser: {'; '.join(errors)}" if errors else ""
+            if url in heard:
+                print(f"{r['file']}: sound is {heard[url].get('median_ms')} ms from the picture in Chromium")
     finally:
-        server.terminate()
-        server.wait(10)
+        for server in servers:
+            server.terminate()
+        for server in servers:
+            server.wait(10)
 
 
 def main():
