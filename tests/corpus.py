@@ -188,7 +188,7 @@ def main():
     args.add_argument("media", type=Path, nargs="?", default=shared / "media")
     args.add_argument("--only", default="*", help="file patterns, comma-separated")
     args.add_argument("--out", type=Path, default=HERE.parent / "target" / "corpus")
-    args = args.parse_args()
+    args = args.parse_intermixed_args()
     rivulet = args.rivulet.resolve()
     manifest = args.media / "MANIFEST.tsv"
     if not manifest.exists():
