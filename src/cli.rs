@@ -1,6 +1,7 @@
 //! The command line: flags in, one library call, print. `printer` alone knows terminals. Exit codes: 0 ok, 1 failed,
 //! 2 usage, 3 partly done, 4 bad input, 5 store or queue unreachable, 130 interrupted.
 
+mod check;
 mod printer;
 
 pub use printer::Printer;
@@ -32,6 +33,7 @@ pub struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Check(check::Args),
     /// One piece of media work in a process of its own; Rivulet starts these itself.
     #[command(hide = true)]
     Child { verb: String },
@@ -86,8 +88,9 @@ pub fn run(cli: Cli) -> ExitCode {
 }
 
 /// Every verb returns its exit code: 0, or 3 where a part was done and said so.
-async fn dispatch(command: Command, _printer: &Printer, _ctx: &Ctx) -> Result<u8> {
+async fn dispatch(command: Command, printer: &Printer, ctx: &Ctx) -> Result<u8> {
     match command {
+        Command::Check(args) => check::run(args, printer, ctx).await,
         Command::Child { .. } => unreachable!("children are served before the runtime starts"),
     }
 }

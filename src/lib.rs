@@ -1,6 +1,7 @@
 //! Rivulet carries lectures over thin links: recordings in, HLS courses out.
 #![forbid(unsafe_code)]
 
+pub mod check;
 pub mod child;
 pub mod cli;
 pub mod error;
