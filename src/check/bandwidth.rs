@@ -72,7 +72,10 @@ pub(super) fn check(subject: &Subject, sink: &mut Sink) {
             let extra = groups.iter().fold(Rate::default(), |a, g| Rate { peak: a.peak + g.peak, average: a.average + g.average });
             let sum = Rate { peak: video.peak + extra.peak, average: video.average + extra.average };
             if let Some(said) = variant.attributes.number::<f64>("BANDWIDTH") {
-                let made = format!("the measured peak is {:.0}: {:.0} of {} and {:.0} of its groups", sum.peak, video.peak, variant.uri, extra.peak);
+                let made = format!(
+                    "the measured peak is {:.0}: {:.0} of {} and {:.0} of its groups",
+                    sum.peak, video.peak, variant.uri, extra.peak
+                );
                 // A value that the video alone explains, and the sum does not, has left the groups out.
                 let left_out = extra.peak > 0.0 && off(said, sum.peak) < -0.01 && said <= video.peak * 1.10;
                 if left_out {
@@ -83,14 +86,23 @@ pub(super) fn check(subject: &Subject, sink: &mut Sink) {
                 tell("BANDWIDTH", "apple-1.27", said, error, &made, left_out, strict, &at, sink);
             }
             if let Some(said) = variant.attributes.number::<f64>("AVERAGE-BANDWIDTH") {
-                let made = format!("measured are {:.0}: {:.0} of {} and {:.0} of its groups", sum.average, video.average, variant.uri, extra.average);
+                let made = format!(
+                    "measured are {:.0}: {:.0} of {} and {:.0} of its groups",
+                    sum.average, video.average, variant.uri, extra.average
+                );
                 tell("AVERAGE-BANDWIDTH", "apple-1.26", said, off(said, sum.average), &made, false, strict, &at, sink);
             }
             if sum.average > 0.0 && sum.peak > 2.0 * sum.average && multi.role == Role::Master {
                 sink.add(
                     "apple-1.30",
                     at,
-                    format!("peak {:.0} bit/s is {:.0} % of the average {:.0}: players that go by the peak ask {:.1} times the link it needs", sum.peak, 100.0 * sum.peak / sum.average, sum.average, sum.peak / sum.average),
+                    format!(
+                        "peak {:.0} bit/s is {:.0} % of the average {:.0}: players that go by the peak ask {:.1} times the link it needs",
+                        sum.peak,
+                        100.0 * sum.peak / sum.average,
+                        sum.average,
+                        sum.peak / sum.average
+                    ),
                 );
             }
         }
@@ -122,7 +134,12 @@ fn tell(name: &str, rule: &'static str, said: f64, error: f64, made: &str, named
 
 /// Apple 6.5: the I-frame rate is the variant's times pictures a second by 8; told from twice that.
 fn iframe_share(subject: &Subject, multi: &Multi, variant: &Variant, media: usize, measured: Rate, at: &str, sink: &mut Sink) {
-    let same = multi.playlist.variants.iter().zip(&multi.variants).find(|(v, _)| v.attributes.get("RESOLUTION") == variant.attributes.get("RESOLUTION"));
+    let same = multi
+        .playlist
+        .variants
+        .iter()
+        .zip(&multi.variants)
+        .find(|(v, _)| v.attributes.get("RESOLUTION") == variant.attributes.get("RESOLUTION"));
     let Some(normal) = same.and_then(|(_, m)| rate(subject, (*m)?)) else { return };
     let pictures = subject.media[media].segments.len() as f64 / subject.media[media].duration_s().max(1e-3);
     let wanted = normal.average * pictures / 8.0;
@@ -130,7 +147,12 @@ fn iframe_share(subject: &Subject, multi: &Multi, variant: &Variant, media: usiz
         sink.add(
             "apple-6.5",
             at,
-            format!("{:.1} kbit/s of I-frames at {pictures:.2} a second; {:.1} kbit/s * fps / 8 is {:.1}", measured.average / 1e3, normal.average / 1e3, wanted / 1e3),
+            format!(
+                "{:.1} kbit/s of I-frames at {pictures:.2} a second; {:.1} kbit/s * fps / 8 is {:.1}",
+                measured.average / 1e3,
+                normal.average / 1e3,
+                wanted / 1e3
+            ),
         );
     }
 }

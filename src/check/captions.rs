@@ -93,14 +93,19 @@ mod tests {
 
     #[test]
     fn a_good_segment_has_no_fault() {
-        let faults = webvtt("WEBVTT\nX-TIMESTAMP-MAP=LOCAL:00:00:00.000,MPEGTS:0\n\n1\n00:00.000 --> 00:02.500 line:0\nXin chào\n".as_bytes());
+        let faults =
+            webvtt("WEBVTT\nX-TIMESTAMP-MAP=LOCAL:00:00:00.000,MPEGTS:0\n\n1\n00:00.000 --> 00:02.500 line:0\nXin chào\n".as_bytes());
         assert!(!faults.no_map && faults.other.is_empty());
     }
 
     #[test]
     fn faults_are_told_apart() {
         assert!(webvtt(b"WEBVTT\n\n00:00.000 --> 00:02.000\na\n").no_map);
-        for bad in ["WEBVT\nX-TIMESTAMP-MAP=LOCAL:00:00.000,MPEGTS:0\n", "WEBVTT\nX-TIMESTAMP-MAP=MPEGTS:0\n", "WEBVTT\nX-TIMESTAMP-MAP=LOCAL:00:00.000,MPEGTS:0\n\n0:3 --> 0:4\n"] {
+        for bad in [
+            "WEBVT\nX-TIMESTAMP-MAP=LOCAL:00:00.000,MPEGTS:0\n",
+            "WEBVTT\nX-TIMESTAMP-MAP=MPEGTS:0\n",
+            "WEBVTT\nX-TIMESTAMP-MAP=LOCAL:00:00.000,MPEGTS:0\n\n0:3 --> 0:4\n",
+        ] {
             assert_eq!(webvtt(bad.as_bytes()).other.len(), 1, "{bad}");
         }
     }

@@ -138,7 +138,9 @@ impl Fetch for DirFetch {
 
 /// `http:`, `data:`, ...
 fn has_scheme(text: &str) -> bool {
-    text.split_once(':').is_some_and(|(s, _)| s.starts_with(|c: char| c.is_ascii_alphabetic()) && s.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b)))
+    text.split_once(':').is_some_and(|(s, _)| {
+        s.starts_with(|c: char| c.is_ascii_alphabetic()) && s.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
+    })
 }
 
 /// RFC 3986 5.2 for http(s) bases, without the query of the base.

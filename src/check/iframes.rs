@@ -31,7 +31,11 @@ fn ranges(media: &Media, sink: &mut Sink) {
         let ((n, from), (m, to)) = (pair[0], pair[1]);
         let said = media.playlist.segments[n].duration_s;
         if m == n + 1 && (to - from - said).abs() > 0.1 {
-            sink.add("apple-8.1", redacted(&media.at), format!("I-frame {n}: EXTINF says {said:.3} s, the next is {:.3} s later", to - from));
+            sink.add(
+                "apple-8.1",
+                redacted(&media.at),
+                format!("I-frame {n}: EXTINF says {said:.3} s, the next is {:.3} s later", to - from),
+            );
         }
     }
 }

@@ -52,7 +52,9 @@ fn renditions(multi: &Multi, sink: &mut Sink) {
         if a.get("LANGUAGE").is_none() {
             match kind {
                 "SUBTITLES" => sink.add("apple-4.7", at, "subtitles without LANGUAGE"),
-                "AUDIO" | "CLOSED-CAPTIONS" => sink.add("apple-8.10", at, format!("{kind} \"{}\" has no LANGUAGE", a.get("NAME").unwrap_or(""))),
+                "AUDIO" | "CLOSED-CAPTIONS" => {
+                    sink.add("apple-8.10", at, format!("{kind} \"{}\" has no LANGUAGE", a.get("NAME").unwrap_or("")))
+                }
                 _ => {}
             }
         }
@@ -124,7 +126,9 @@ fn real_codecs(subject: &Subject, multi: &Multi, v: &Variant, media: Option<usiz
     let mut real = BTreeSet::new();
     let mut add = |m: &Media| {
         let init = m.init().filter(|_| m.container == Container::Fmp4)?;
-        real.extend(init.tracks.iter().filter(|t| matches!(&t.handler, b"vide" | b"soun") && !t.entry.encrypted).map(|t| t.entry.codec.clone()));
+        real.extend(
+            init.tracks.iter().filter(|t| matches!(&t.handler, b"vide" | b"soun") && !t.entry.encrypted).map(|t| t.entry.codec.clone()),
+        );
         Some(())
     };
     add(&subject.media[media?])?;
@@ -177,7 +181,12 @@ fn variants(subject: &Subject, multi: &Multi, sink: &mut Sink) {
         if a.get("AVERAGE-BANDWIDTH").is_none() {
             let cost = media.map(|m| {
                 let rates = subject.media[m].rates();
-                format!("; {} has a peak of {:.0} and an average of {:.0} bit/s", v.uri, peak_bps(&rates, subject.media[m].target_s()), average_bps(&rates))
+                format!(
+                    "; {} has a peak of {:.0} and an average of {:.0} bit/s",
+                    v.uri,
+                    peak_bps(&rates, subject.media[m].target_s()),
+                    average_bps(&rates)
+                )
             });
             sink.add("apple-9.14", at.clone(), format!("there is no AVERAGE-BANDWIDTH{}", cost.unwrap_or_default()));
         }
@@ -197,7 +206,11 @@ fn variants(subject: &Subject, multi: &Multi, sink: &mut Sink) {
         if let (Some(said), Some(real)) = (a.number::<f64>("FRAME-RATE"), measured) {
             // Cuts of irregular pictures into segments move the rate of a segment by a frame.
             if real > said * 1.05 + 0.5 || real < said * 0.5 {
-                sink.add("rfc8216bis-4.4.6.2-frame-rate", at.clone(), format!("FRAME-RATE={said}, the highest of any segment is {real:.3}"));
+                sink.add(
+                    "rfc8216bis-4.4.6.2-frame-rate",
+                    at.clone(),
+                    format!("FRAME-RATE={said}, the highest of any segment is {real:.3}"),
+                );
             }
         }
         if opened.is_some_and(|m| m.container == Container::MpegTs) && !has_video(v) {
@@ -229,7 +242,10 @@ fn resolution(v: &Variant, track: Option<&super::init::Track>, at: &str, sink: &
     let entry = &track.entry;
     let near = |(w, h): (u32, u32)| w.abs_diff(said.0) <= 1 && h.abs_diff(said.1) <= 1;
     if entry.width > 0 && !near(track.shown) && !near((entry.width, entry.height)) {
-        let message = format!("RESOLUTION={}x{}, the pictures are {}x{} shown as {}x{}", said.0, said.1, entry.width, entry.height, track.shown.0, track.shown.1);
+        let message = format!(
+            "RESOLUTION={}x{}, the pictures are {}x{} shown as {}x{}",
+            said.0, said.1, entry.width, entry.height, track.shown.0, track.shown.1
+        );
         sink.add("rfc8216bis-4.4.6.2-resolution", at, message);
     }
 }
@@ -251,7 +267,9 @@ fn order(multi: &Multi, sink: &mut Sink) {
         for pair in list.windows(2) {
             let ((_, slow, _, low, first), (_, fast, _, high, second)) = (pair[0], pair[1]);
             let fault = match () {
-                _ if high <= low => format!("BANDWIDTH {high} of {} is not above {low} of {}, which hls.js sorts below it", second.uri, first.uri),
+                _ if high <= low => {
+                    format!("BANDWIDTH {high} of {} is not above {low} of {}, which hls.js sorts below it", second.uri, first.uri)
+                }
                 _ if fast < slow => format!("FRAME-RATE falls from {slow} of {} to {fast} of {}", first.uri, second.uri),
                 _ => continue,
             };
@@ -282,19 +300,34 @@ fn whole(subject: &Subject, multi: &Multi, sink: &mut Sink) {
     if let Some(top) = top {
         let highest: BTreeSet<&str> = videos.iter().filter(|v| v.attributes.resolution() == Some(top)).map(|v| v.uri.as_str()).collect();
         if highest.len() < 2 && uris.len() > 1 {
-            sink.add("apple-9.10", at, format!("one variant at {}x{}: a player whose link falls below it loses resolution at once", top.0, top.1));
+            sink.add(
+                "apple-9.10",
+                at,
+                format!("one variant at {}x{}: a player whose link falls below it loses resolution at once", top.0, top.1),
+            );
         }
         let odd = videos.iter().find(|v| {
             // Even sizes move an aspect ratio by up to two pixels.
             v.attributes.resolution().is_some_and(|(w, h)| (w as f64 - h as f64 * top.0 as f64 / top.1.max(1) as f64).abs() > 2.01)
         });
         if let Some(v) = odd {
-            sink.add("apple-1.33", place(multi, v.line), format!("RESOLUTION={} is not of the shape of {}x{}", v.attributes.get("RESOLUTION").unwrap_or(""), top.0, top.1));
+            sink.add(
+                "apple-1.33",
+                place(multi, v.line),
+                format!("RESOLUTION={} is not of the shape of {}x{}", v.attributes.get("RESOLUTION").unwrap_or(""), top.0, top.1),
+            );
         }
     }
     let least = list.variants.iter().filter_map(|v| v.attributes.number::<u64>("BANDWIDTH")).min();
     if let Some(least) = least.filter(|l| *l > 192_000) {
-        sink.add("apple-9.21", at, format!("the lowest BANDWIDTH is {least}: a link of 192 kbit/s stalls {:.0} % of the time", 100.0 - 19_200_000.0 / least as f64));
+        sink.add(
+            "apple-9.21",
+            at,
+            format!(
+                "the lowest BANDWIDTH is {least}: a link of 192 kbit/s stalls {:.0} % of the time",
+                100.0 - 19_200_000.0 / least as f64
+            ),
+        );
     }
     first_listed(multi, &videos, sink);
     let devices = |v: &&&Variant| v.attributes.codecs().iter().any(|c| c.starts_with("avc1.") || c.starts_with("avc3."));
@@ -315,7 +348,11 @@ fn whole(subject: &Subject, multi: &Multi, sink: &mut Sink) {
         matches!(transfer, Some(16 | 18))
     });
     if ranges < videos.len() && (ranges > 0 || hdr) {
-        sink.add("apple-9.16", at, format!("VIDEO-RANGE is on {ranges} of {} video variants{}", videos.len(), if hdr { "; some are HDR" } else { "" }));
+        sink.add(
+            "apple-9.16",
+            at,
+            format!("VIDEO-RANGE is on {ranges} of {} video variants{}", videos.len(), if hdr { "; some are HDR" } else { "" }),
+        );
     }
     let scores = list.variants.iter().filter(|v| v.attributes.get("SCORE").is_some()).count();
     if scores > 0 && scores < list.variants.len() {
@@ -366,7 +403,15 @@ fn trick_play(subject: &Subject, multi: &Multi, sink: &mut Sink) {
     let rate = |m: &Media| m.segments.len() as f64 / m.duration_s().max(1e-3);
     let best = multi.iframes.iter().flatten().map(|m| &subject.media[*m]).filter(|m| !m.segments.is_empty()).map(rate).fold(0.0, f64::max);
     if best > 0.0 && best < 0.95 {
-        sink.add("apple-6.2", at, format!("the densest I-frame rendition has one picture every {:.1} s; one a second would be {:.1} times as many", 1.0 / best, 1.0 / best));
+        sink.add(
+            "apple-6.2",
+            at,
+            format!(
+                "the densest I-frame rendition has one picture every {:.1} s; one a second would be {:.1} times as many",
+                1.0 / best,
+                1.0 / best
+            ),
+        );
     }
 }
 
@@ -377,7 +422,9 @@ fn audio(subject: &Subject, multi: &Multi, sink: &mut Sink) {
     let used = multi.variants.iter().chain(&multi.renditions).flatten().map(|m| &subject.media[*m]);
     for media in used.filter(|m| matches!(m.used, Use::Variant | Use::Audio)) {
         match media.init() {
-            Some(init) => found.extend(init.tracks.iter().filter(|t| &t.handler == b"soun").map(|t| (t.entry.codec.clone(), t.entry.channels))),
+            Some(init) => {
+                found.extend(init.tracks.iter().filter(|t| &t.handler == b"soun").map(|t| (t.entry.codec.clone(), t.entry.channels)))
+            }
             None => unopened = true,
         }
     }
@@ -391,6 +438,10 @@ fn audio(subject: &Subject, multi: &Multi, sink: &mut Sink) {
     found.dedup();
     if !found.is_empty() && !found.iter().any(|(c, n)| c.starts_with("mp4a.40.") && *n >= 2) {
         let list: Vec<String> = found.iter().map(|(c, n)| format!("{c} with {n} channel{}", if *n == 1 { "" } else { "s" })).collect();
-        sink.add("apple-2.3", at, format!("there is {}; a second channel of the same voice would be paid for and add nothing", list.join(", ")));
+        sink.add(
+            "apple-2.3",
+            at,
+            format!("there is {}; a second channel of the same voice would be paid for and add nothing", list.join(", ")),
+        );
     }
 }

@@ -175,14 +175,32 @@ fn byte_range(text: &str) -> Option<(u64, Option<u64>)> {
 
 /// Attributes whose value is a quoted string, wherever they appear.
 const QUOTED: [&str; 16] = [
-    "URI", "GROUP-ID", "LANGUAGE", "ASSOC-LANGUAGE", "NAME", "INSTREAM-ID", "CHARACTERISTICS", "CHANNELS", "CODECS", "AUDIO", "VIDEO",
-    "SUBTITLES", "SUPPLEMENTAL-CODECS", "STABLE-VARIANT-ID", "STABLE-RENDITION-ID", "BYTERANGE",
+    "URI",
+    "GROUP-ID",
+    "LANGUAGE",
+    "ASSOC-LANGUAGE",
+    "NAME",
+    "INSTREAM-ID",
+    "CHARACTERISTICS",
+    "CHANNELS",
+    "CODECS",
+    "AUDIO",
+    "VIDEO",
+    "SUBTITLES",
+    "SUPPLEMENTAL-CODECS",
+    "STABLE-VARIANT-ID",
+    "STABLE-RENDITION-ID",
+    "BYTERANGE",
 ];
 const NUMBERS: [&str; 4] = ["BANDWIDTH", "AVERAGE-BANDWIDTH", "FRAME-RATE", "SCORE"];
 
 /// Tags of one media playlist as a whole, at most once each.
 const ONCE: [&str; 6] = [
-    "EXT-X-TARGETDURATION", "EXT-X-MEDIA-SEQUENCE", "EXT-X-DISCONTINUITY-SEQUENCE", "EXT-X-ENDLIST", "EXT-X-PLAYLIST-TYPE",
+    "EXT-X-TARGETDURATION",
+    "EXT-X-MEDIA-SEQUENCE",
+    "EXT-X-DISCONTINUITY-SEQUENCE",
+    "EXT-X-ENDLIST",
+    "EXT-X-PLAYLIST-TYPE",
     "EXT-X-I-FRAMES-ONLY",
 ];
 
@@ -283,7 +301,10 @@ pub fn parse(bytes: &[u8]) -> Playlist {
                     (Some(offset), _) => Some(Range { offset, length }),
                     (None, Some(before)) => Some(Range { offset: before.offset.saturating_add(before.length), length }),
                     (None, None) => {
-                        p.fault("rfc8216bis-4.4.4.2", "EXT-X-BYTERANGE without an offset, and the segment before is not a range of the same resource");
+                        p.fault(
+                            "rfc8216bis-4.4.4.2",
+                            "EXT-X-BYTERANGE without an offset, and the segment before is not a range of the same resource",
+                        );
                         None
                     }
                 }
@@ -309,9 +330,19 @@ pub fn parse(bytes: &[u8]) -> Playlist {
         }
         let (tag, value) = comment.split_once(':').unwrap_or((comment, ""));
         match tag {
-            "EXTINF" | "EXT-X-BYTERANGE" | "EXT-X-DISCONTINUITY" | "EXT-X-KEY" | "EXT-X-MAP" | "EXT-X-PROGRAM-DATE-TIME" | "EXT-X-GAP"
+            "EXTINF"
+            | "EXT-X-BYTERANGE"
+            | "EXT-X-DISCONTINUITY"
+            | "EXT-X-KEY"
+            | "EXT-X-MAP"
+            | "EXT-X-PROGRAM-DATE-TIME"
+            | "EXT-X-GAP"
             | "EXT-X-BITRATE" => drop(media_tag.get_or_insert(tag.to_string())),
-            "EXT-X-MEDIA" | "EXT-X-STREAM-INF" | "EXT-X-I-FRAME-STREAM-INF" | "EXT-X-SESSION-DATA" | "EXT-X-SESSION-KEY"
+            "EXT-X-MEDIA"
+            | "EXT-X-STREAM-INF"
+            | "EXT-X-I-FRAME-STREAM-INF"
+            | "EXT-X-SESSION-DATA"
+            | "EXT-X-SESSION-KEY"
             | "EXT-X-CONTENT-STEERING" => drop(multi_tag.get_or_insert(tag.to_string())),
             _ if ONCE.contains(&tag) => {
                 media_tag.get_or_insert(tag.to_string());

@@ -169,11 +169,8 @@ pub(super) fn entries(fetch: &dyn Fetch, dir: &Path) -> Result<Vec<String>> {
         .filter(|n| n.to_ascii_lowercase().ends_with(".m3u8"))
         .collect();
     names.sort();
-    let multi: Vec<String> = names
-        .iter()
-        .filter(|n| fetch.text(n).is_ok_and(|t| matches!(m3u8::parse(&t).body, Body::Multivariant(_))))
-        .cloned()
-        .collect();
+    let multi: Vec<String> =
+        names.iter().filter(|n| fetch.text(n).is_ok_and(|t| matches!(m3u8::parse(&t).body, Body::Multivariant(_)))).cloned().collect();
     if multi.is_empty() && names.is_empty() {
         return Err(Error::bad_media(format!("{} has no playlist (*.m3u8): it is not a package", dir.display())));
     }
@@ -334,7 +331,8 @@ fn read_segment(fetch: &dyn Fetch, media: &mut Media, n: usize, sink: &mut Sink)
         }
     }
     // What is not fMP4 is only weighed, if its weight can be known without reading it.
-    if n > 0 && matches!(media.container, Container::MpegTs | Container::PackedAudio)
+    if n > 0
+        && matches!(media.container, Container::MpegTs | Container::PackedAudio)
         && let Some(bytes) = named.range.map(|r| r.length).or_else(|| fetch.size(&out.location))
     {
         out.bytes = bytes;
@@ -443,8 +441,5 @@ fn read_sidx(fetch: &dyn Fetch, media: &mut Media) {
     }
     let Ok(head) = fetch.bytes(&first.location, Some(Range { offset: 0, length: first.offset })) else { return };
     let (top, _) = super::boxes::walk(&head);
-    media.sidx = top
-        .iter()
-        .find(|b| &b.kind == b"sidx")
-        .and_then(|b| Some((init::parse_sidx(b.body)?, (b.at + b.whole) as u64)));
+    media.sidx = top.iter().find(|b| &b.kind == b"sidx").and_then(|b| Some((init::parse_sidx(b.body)?, (b.at + b.whole) as u64)));
 }

@@ -48,8 +48,14 @@ pub(super) fn check(package: &Package, subject: &Subject, dir: &Path, ctx: &Ctx,
         }
     }
     for media in &subject.media {
-        if media.playlist.target_duration_s.is_some_and(|t| t != package.target_duration_s as u64) && matches!(media.used, Use::Variant | Use::Audio) {
-            sink.add("rivulet-package", NAME, format!("target_duration_s is {}, {} says {:?}", package.target_duration_s, media.at, media.playlist.target_duration_s));
+        if media.playlist.target_duration_s.is_some_and(|t| t != package.target_duration_s as u64)
+            && matches!(media.used, Use::Variant | Use::Audio)
+        {
+            sink.add(
+                "rivulet-package",
+                NAME,
+                format!("target_duration_s is {}, {} says {:?}", package.target_duration_s, media.at, media.playlist.target_duration_s),
+            );
         }
     }
     files(package, dir, &explained, ctx, sink)
@@ -75,7 +81,11 @@ fn facts(uri: &str, facts: &[(&str, &str, &str)], sink: &mut Sink) {
 fn segments(media: &Media, said: &[Segment], init: u64, bytes: u64, package: &Package, explained: &mut BTreeSet<String>, sink: &mut Sink) {
     let at = |n: usize| media.segment(n);
     if said.len() != media.segments.len() {
-        return sink.add("rivulet-segments", media.at.clone(), format!("package.json has {} segments, the playlist {}", said.len(), media.segments.len()));
+        return sink.add(
+            "rivulet-segments",
+            media.at.clone(),
+            format!("package.json has {} segments, the playlist {}", said.len(), media.segments.len()),
+        );
     }
     if let Some(range) = media.playlist.maps.first().and_then(|m| m.range)
         && (range.offset, range.length) != (0, init)
@@ -84,7 +94,11 @@ fn segments(media: &Media, said: &[Segment], init: u64, bytes: u64, package: &Pa
     }
     for (n, (said, real)) in said.iter().zip(&media.segments).enumerate() {
         if (said.offset, said.bytes) != (real.offset, real.bytes) {
-            sink.add("rivulet-segments", at(n), format!("package.json has {}@{}, the playlist {}@{}", said.bytes, said.offset, real.bytes, real.offset));
+            sink.add(
+                "rivulet-segments",
+                at(n),
+                format!("package.json has {}@{}, the playlist {}@{}", said.bytes, said.offset, real.bytes, real.offset),
+            );
             continue;
         }
         let ticks: u64 = real.fragments.iter().map(|f| f.ticks).sum();
@@ -98,7 +112,11 @@ fn segments(media: &Media, said: &[Segment], init: u64, bytes: u64, package: &Pa
     }
     let file = media.segments.first().and_then(|s| package.files.get(&s.location));
     if file.is_some_and(|f| f.bytes != bytes) {
-        sink.add("rivulet-package", NAME, format!("bytes of {} are {bytes} in its rendition and {} in files", media.at, file.map_or(0, |f| f.bytes)));
+        sink.add(
+            "rivulet-package",
+            NAME,
+            format!("bytes of {} are {bytes} in its rendition and {} in files", media.at, file.map_or(0, |f| f.bytes)),
+        );
     }
 }
 
@@ -113,9 +131,15 @@ fn boundaries(media: &Media, timescale: u32, package: &Package, sink: &mut Sink)
     let off = real.iter().zip(said).position(|(a, b)| (a - b).abs() > 1.5e-5);
     match off {
         _ if real.len() != said.len() => {
-            sink.add("rivulet-boundaries", media.at.clone(), format!("{} segments, package.json has {} boundaries", media.segments.len(), said.len()));
+            sink.add(
+                "rivulet-boundaries",
+                media.at.clone(),
+                format!("{} segments, package.json has {} boundaries", media.segments.len(), said.len()),
+            );
         }
-        Some(n) => sink.add("rivulet-boundaries", media.segment(n), format!("it starts at {:.6} s, package.json says {:.6} s", real[n], said[n])),
+        Some(n) => {
+            sink.add("rivulet-boundaries", media.segment(n), format!("it starts at {:.6} s, package.json says {:.6} s", real[n], said[n]))
+        }
         None => {}
     }
     if said.last().zip(said.first()).is_some_and(|(b, a)| (b - a - package.duration_s).abs() > 1e-3) {

@@ -41,11 +41,19 @@ fn alone(media: &Media, sink: &mut Sink) {
         Some(target) => {
             for (n, s) in list.segments.iter().enumerate() {
                 if s.duration_s.round() > target as f64 {
-                    sink.add("rfc8216bis-4.4.3.1", media.segment(n), format!("EXTINF {} s is over the target duration of {target} s", s.duration_s));
+                    sink.add(
+                        "rfc8216bis-4.4.3.1",
+                        media.segment(n),
+                        format!("EXTINF {} s is over the target duration of {target} s", s.duration_s),
+                    );
                 }
             }
             if target != 6 && media.used != Use::IFrames && media.used != Use::Subtitles {
-                sink.add("apple-7.5", at, format!("the target duration is {target} s; {} segments over {:.0} s", list.segments.len(), media.duration_s()));
+                sink.add(
+                    "apple-7.5",
+                    at,
+                    format!("the target duration is {target} s; {} segments over {:.0} s", list.segments.len(), media.duration_s()),
+                );
             }
         }
     }
@@ -78,7 +86,8 @@ fn together(all: &[&Media], independent: bool, sink: &mut Sink) {
         let at = redacted(&media.at);
         let (target, reference) = (media.playlist.target_duration_s, first.playlist.target_duration_s);
         if target != reference && target.is_some() && reference.is_some() {
-            let message = format!("the target duration is {} s, that of {} is {} s", media.target_s(), redacted(&first.at), first.target_s());
+            let message =
+                format!("the target duration is {} s, that of {} is {} s", media.target_s(), redacted(&first.at), first.target_s());
             match media.used {
                 Use::Audio => sink.add("apple-8.2", at, message),
                 Use::Variant => sink.add("rfc8216bis-6.2.4-target", at, message),
@@ -101,7 +110,11 @@ fn together(all: &[&Media], independent: bool, sink: &mut Sink) {
             );
         }
         if media.used != Use::IFrames && media.used != Use::Subtitles && breaks(media) != breaks(first) {
-            sink.add("apple-8.14", at, format!("EXT-X-DISCONTINUITY is at segments {:?}, in {} at {:?}", breaks(media), redacted(&first.at), breaks(first)));
+            sink.add(
+                "apple-8.14",
+                at,
+                format!("EXT-X-DISCONTINUITY is at segments {:?}, in {} at {:?}", breaks(media), redacted(&first.at), breaks(first)),
+            );
         }
     }
     if !independent {

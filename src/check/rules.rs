@@ -40,7 +40,11 @@ pub const RULES: &[Rule] = &[
     must("rfc8216bis-4.4.1.2", RFC, "EXT-X-VERSION appears at most once and is a number"),
     must("rfc8216bis-8", RFC, "EXT-X-VERSION is at least what the tags used need: an older client would misread the playlist"),
     must("rfc8216bis-4.4.3", RFC, "a media playlist tag appears at most once: clients differ in which of two they obey"),
-    must("rfc8216bis-4.4.3.1", RFC, "every EXTINF, rounded to the nearest integer, is at most EXT-X-TARGETDURATION: clients size buffers by it"),
+    must(
+        "rfc8216bis-4.4.3.1",
+        RFC,
+        "every EXTINF, rounded to the nearest integer, is at most EXT-X-TARGETDURATION: clients size buffers by it",
+    ),
     must("rfc8216bis-4.4.3.1-missing", RFC, "a media playlist has EXT-X-TARGETDURATION"),
     must("rfc8216bis-4.4.3.4", RFC, "a VOD playlist ends with EXT-X-ENDLIST: without it clients reload it for ever and start near its end"),
     must("rfc8216bis-4.4.3.6", RFC, "I-frame playlists carry EXT-X-I-FRAMES-ONLY, and ordinary playlists do not"),
@@ -50,16 +54,36 @@ pub const RULES: &[Rule] = &[
     must("rfc8216bis-4.4.4.3", RFC, "EXT-X-DISCONTINUITY stands where format, tracks or timestamps change"),
     must("rfc8216bis-4.4.4.5", RFC, "EXT-X-MAP has a URI and, if any, a BYTERANGE of the form n[@o]"),
     must("rfc8216bis-4.4.6.1", RFC, "EXT-X-MEDIA has TYPE, GROUP-ID and NAME in legal combination (URI, INSTREAM-ID, AUTOSELECT, FORCED)"),
-    must("rfc8216bis-4.4.6.1.1", RFC, "in a group NAMEs are unique, one member at most is DEFAULT=YES, and all groups of a type have the same members"),
+    must(
+        "rfc8216bis-4.4.6.1.1",
+        RFC,
+        "in a group NAMEs are unique, one member at most is DEFAULT=YES, and all groups of a type have the same members",
+    ),
     must("rfc8216bis-4.4.6.2", RFC, "EXT-X-STREAM-INF has BANDWIDTH and is followed by a URI line"),
-    must("rfc8216bis-4.4.6.2-group", RFC, "AUDIO, VIDEO, SUBTITLES and CLOSED-CAPTIONS name groups that exist; CLOSED-CAPTIONS=NONE on all or none"),
-    should("rfc8216bis-4.4.6.2-frame-rate", RFC, "FRAME-RATE is the highest frame rate of the variant, three decimals: players choose by it"),
+    must(
+        "rfc8216bis-4.4.6.2-group",
+        RFC,
+        "AUDIO, VIDEO, SUBTITLES and CLOSED-CAPTIONS name groups that exist; CLOSED-CAPTIONS=NONE on all or none",
+    ),
+    should(
+        "rfc8216bis-4.4.6.2-frame-rate",
+        RFC,
+        "FRAME-RATE is the highest frame rate of the variant, three decimals: players choose by it",
+    ),
     must("rfc8216bis-4.4.6.2-resolution", RFC, "RESOLUTION is the size at which the pictures are shown"),
     must("rfc8216bis-4.4.6.3", RFC, "EXT-X-I-FRAME-STREAM-INF has BANDWIDTH and URI"),
     // --- RFC 8216bis: media
-    must("rfc8216bis-3.1.2-init", RFC, "an fMP4 initialization section has ftyp (iso6 or later), a moov with mvex and tracks without samples"),
+    must(
+        "rfc8216bis-3.1.2-init",
+        RFC,
+        "an fMP4 initialization section has ftyp (iso6 or later), a moov with mvex and tracks without samples",
+    ),
     must("rfc8216bis-3.1.2-segment", RFC, "an fMP4 segment is whole moof+mdat pairs of its own track with tfdt in every traf"),
-    must("rfc8216bis-3.1.2-base", RFC, "fMP4 data is addressed relative to the moof (default-base-is-moof), so that a byte range plays alone"),
+    must(
+        "rfc8216bis-3.1.2-base",
+        RFC,
+        "fMP4 data is addressed relative to the moof (default-base-is-moof), so that a byte range plays alone",
+    ),
     must("rfc8216bis-3.1.4", RFC, "a WebVTT segment starts with WEBVTT and its cues have legal times"),
     must("rfc8216bis-6.2.4-target", RFC, "all media playlists have the same target duration, except subtitles and I-frames of VOD"),
     must("rfc8216bis-6.2.4-type", RFC, "if one media playlist has EXT-X-PLAYLIST-TYPE, all have the same"),
@@ -137,9 +161,21 @@ pub const RULES: &[Rule] = &[
     should("apple-10.4", APPLE, "MIME types: application/vnd.apple.mpegurl, video/mp4 or video/iso.segment, audio/mp4, text/vtt"),
     should("apple-12.1", APPLE, "delivery over TLS"),
     // --- ISO: CMAF and timing
-    should("cmaf-7.2-brands", "ISO/IEC 23000-19 (CMAF), 7.2", "the ftyp names a CMAF brand (cmfc or cmf2): players may then trust its limits"),
-    must("iso14496-12-8.6.6", "ISO/IEC 14496-12, 8.6.6", "an edit list is one plain edit at normal speed; what it cuts is encoder delay, under 0.25 s"),
-    should("iso14496-12-priming", "ISO/IEC 14496-12, 8.6.6; Opus in ISOBMFF 4.3.2", "audio signals its encoder delay (edit list, Opus PreSkip equal to it): else voice and picture are apart"),
+    should(
+        "cmaf-7.2-brands",
+        "ISO/IEC 23000-19 (CMAF), 7.2",
+        "the ftyp names a CMAF brand (cmfc or cmf2): players may then trust its limits",
+    ),
+    must(
+        "iso14496-12-8.6.6",
+        "ISO/IEC 14496-12, 8.6.6",
+        "an edit list is one plain edit at normal speed; what it cuts is encoder delay, under 0.25 s",
+    ),
+    should(
+        "iso14496-12-priming",
+        "ISO/IEC 14496-12, 8.6.6; Opus in ISOBMFF 4.3.2",
+        "audio signals its encoder delay (edit list, Opus PreSkip equal to it): else voice and picture are apart",
+    ),
     must("iso14496-12-8.16.3", "ISO/IEC 14496-12, 8.16.3", "a `sidx` names its fragments exactly, in bytes and ticks: a page seeks by it"),
     // --- Rivulet's own
     must("rivulet-package", OURS, "package.json parses and agrees with itself and with the playlists"),
@@ -149,8 +185,16 @@ pub const RULES: &[Rule] = &[
     must("rivulet-segments", OURS, "offsets, bytes and durations of segments in package.json are those of the playlist"),
     must("rivulet-boundaries", OURS, "video segments start at the boundaries of package.json, to the tick"),
     should("rivulet-bandwidth-1pct", OURS, "BANDWIDTH and AVERAGE-BANDWIDTH are within 1 % of measured (a must in a package of ours)"),
-    should("rivulet-hlsjs-order", OURS, "sorted by height, FRAME-RATE and average, BANDWIDTH rises and FRAME-RATE does not fall: hls.js cannot reach other rungs"),
-    should("rivulet-sidx", OURS, "an audio file of byte ranges has one global sidx: without it Chromium's <audio> reads all before a sound"),
+    should(
+        "rivulet-hlsjs-order",
+        OURS,
+        "sorted by height, FRAME-RATE and average, BANDWIDTH rises and FRAME-RATE does not fall: hls.js cannot reach other rungs",
+    ),
+    should(
+        "rivulet-sidx",
+        OURS,
+        "an audio file of byte ranges has one global sidx: without it Chromium's <audio> reads all before a sound",
+    ),
     should("rivulet-stale-deviation", OURS, "a declared deviation still happens"),
     must("rivulet-range", "RFC 9110, 14.2", "the server honours Range: a client asks for one segment of a file, not for all of it"),
 ];

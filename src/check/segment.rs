@@ -109,7 +109,8 @@ pub fn parse_iframe(data: &[u8], init: &Init) -> Segment {
 /// The parts of a moof, one for each traf. `next` runs on through them, as the data of runs without an offset does.
 fn read_moof(at: usize, moof: &[u8], init: &Init) -> Result<Vec<Fragment>, String> {
     let mut next = at as u64;
-    let parts: Vec<Fragment> = children(moof, b"traf").into_iter().map(|traf| read_traf(at, traf, &mut next, init)).collect::<Result<_, _>>()?;
+    let parts: Vec<Fragment> =
+        children(moof, b"traf").into_iter().map(|traf| read_traf(at, traf, &mut next, init)).collect::<Result<_, _>>()?;
     if parts.is_empty() { Err("no traf".into()) } else { Ok(parts) }
 }
 

@@ -69,11 +69,7 @@ enum Line<'a> {
 
 /// Grouped by level, worst first, and by rule, so that one cause is read once.
 fn print_findings(findings: &[Finding], printer: &Printer) {
-    for (level, title) in [
-        (Level::Must, "MUST: broken"),
-        (Level::Should, "SHOULD: broken"),
-        (Level::Declared, "declared deviations"),
-    ] {
+    for (level, title) in [(Level::Must, "MUST: broken"), (Level::Should, "SHOULD: broken"), (Level::Declared, "declared deviations")] {
         let of_level: Vec<&Finding> = findings.iter().filter(|f| f.level == level).collect();
         if of_level.is_empty() {
             continue;
