@@ -299,3 +299,37 @@ fn a_broken_package_json_is_a_finding_and_declares_nothing() {
     let found = run(package.path());
     assert!(undeclared(&found).contains("rivulet-package") && undeclared(&found).contains("apple-2.3"));
 }
+
+// Whatever a stranger's bytes say, the checker ends with a report.
+#[test]
+fn damaged_media_gives_findings_and_never_a_panic() {
+    let package = good_package();
+    let dir = package.path();
+    // xorshift64, so that a failure can be repeated.
+    let mut seed = 0x9e37_79b9_7f4a_7c15u64;
+    let mut next = move |below: usize| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        (seed % below as u64) as usize
+    };
+    for file in ["v-144p.mp4", "a-aac.mp4", "a-opus.mp4", "v-144p.m3u8", "i-72p.m3u8", "master.m3u8"] {
+        let good = std::fs::read(dir.join(file)).unwrap();
+        for _ in 0..60 {
+            let mut bad = good.clone();
+            for _ in 0..1 + next(6) {
+                // Headers are in front; most damage goes there.
+                let within = if next(4) == 0 { bad.len() } else { bad.len().min(1200) };
+                let at = next(within);
+                bad[at] = [0, 0xff, 0x7f, next(256) as u8][next(4)];
+            }
+            bad.truncate(bad.len() - next(3) * next(200));
+            std::fs::write(dir.join(file), &bad).unwrap();
+            // A text that is no playlist any more is refused, which is an answer too.
+            if let Ok(report) = check(&Target::Directory(dir.to_path_buf()), &Ctx::silent()) {
+                assert!(!report.passes() || bad == good, "{file}: damage went unseen");
+            }
+        }
+        std::fs::write(dir.join(file), &good).unwrap();
+    }
+}

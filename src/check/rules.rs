@@ -159,7 +159,7 @@ pub const RULES: &[Rule] = &[
     // --- Apple: delivery
     must("apple-10.1", APPLE, "playlists are sent with Content-Encoding: gzip: a 1 h lecture's is 33 kB plain and 4 kB packed"),
     should("apple-10.4", APPLE, "MIME types: application/vnd.apple.mpegurl, video/mp4 or video/iso.segment, audio/mp4, text/vtt"),
-    should("apple-12.1", APPLE, "delivery over TLS"),
+    should("apple-12.1", APPLE, "delivery over TLS: what goes in the clear can be read and changed on the way"),
     // --- ISO: CMAF and timing
     should(
         "cmaf-7.2-brands",

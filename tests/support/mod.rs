@@ -2,6 +2,8 @@
 //! did not make. The pictures are three tiny x264 streams (a test chart at 2 frames/s, IDRs at 0, 6 and 12 s); the sound
 //! is filler of the right sizes, since the checker decodes none.
 
+#![allow(dead_code, reason = "each test binary uses a part")]
+
 use rivulet::package::{Deviation, FileEntry, Loudness, Package, RecordingRef, Rung, Segment, Voice};
 use rivulet::units::Digest;
 use std::collections::BTreeMap;
