@@ -6,6 +6,7 @@ mod pipelines;
 mod plan;
 mod clean;
 mod ingest;
+mod check;
 mod printer;
 mod probe;
 mod recording;
@@ -45,6 +46,7 @@ enum Command {
     Pipelines(pipelines::Args),
     Ingest(ingest::Args),
     Clean(clean::Args),
+    Check(check::Args),
     /// One piece of media work in a process of its own; Rivulet starts these itself.
     #[command(hide = true)]
     Child {
@@ -109,6 +111,7 @@ async fn dispatch(command: Command, printer: &Printer, ctx: &Ctx) -> Result<u8> 
         Command::Pipelines(args) => pipelines::run(args, printer, ctx).await,
         Command::Ingest(args) => ingest::run(args, printer, ctx).await,
         Command::Clean(args) => clean::run(args, printer, ctx).await,
+        Command::Check(args) => check::run(args, printer, ctx).await,
         Command::Child { .. } => unreachable!("children are served before the runtime starts"),
     }
 }

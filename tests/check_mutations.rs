@@ -1,0 +1,335 @@
+//! Plants one fault after another in a good package: each must trigger its own rule and no other.
+
+mod support;
+
+use rivulet::check::{Level, Report, Target, check};
+use rivulet::progress::Ctx;
+use std::collections::BTreeSet;
+use std::path::Path;
+use support::{DECLARED, good_package, read_package, reseal, write_package};
+
+fn run(dir: &Path) -> Report {
+    check(&Target::Directory(dir.to_path_buf()), &Ctx::silent()).unwrap()
+}
+
+fn undeclared(report: &Report) -> BTreeSet<&str> {
+    report.findings.iter().filter(|f| f.level != Level::Declared).map(|f| f.rule).collect()
+}
+
+#[test]
+fn a_good_package_has_no_finding_beyond_the_declared() {
+    let package = good_package();
+    let report = run(package.path());
+    assert_eq!(undeclared(&report), BTreeSet::new(), "{:#?}", report.findings);
+    let declared: BTreeSet<&str> = report.findings.iter().map(|f| f.rule).collect();
+    assert_eq!(declared, DECLARED.into(), "{:#?}", report.findings);
+    assert_eq!((report.passes(), report.segments, report.notes.len()), (true, 24, 0));
+    assert!(report.findings.iter().all(|f| f.message.contains("(cost: none)")));
+}
+
+/// Replaces the first `from` in a text file.
+fn edit(dir: &Path, file: &str, from: &str, to: &str) {
+    let text = std::fs::read_to_string(dir.join(file)).unwrap();
+    assert!(text.contains(from), "{file} has no {from:?}");
+    std::fs::write(dir.join(file), text.replacen(from, to, 1)).unwrap();
+}
+
+/// Changes the master's attribute in the first line that has `mark`; `None` takes it out.
+fn attribute(dir: &Path, mark: &str, name: &str, change: impl Fn(f64) -> Option<String>) {
+    let text = std::fs::read_to_string(dir.join("master.m3u8")).unwrap();
+    let mut done = false;
+    let lines: Vec<String> = text
+        .lines()
+        .map(|line| {
+            let Some(at) =
+                line.find(&format!("{name}=")).filter(|at| !done && line.contains(mark) && matches!(line.as_bytes()[at - 1], b':' | b','))
+            else {
+                return line.to_string();
+            };
+            done = true;
+            let end = line[at..].find(',').map_or(line.len(), |e| at + e);
+            let value = line[at + name.len() + 1..end].parse().unwrap_or(0.0);
+            match change(value) {
+                Some(new) => format!("{}{name}={new}{}", &line[..at], &line[end..]),
+                None => format!("{}{}", &line[..at], &line[(end + 1).min(line.len())..]),
+            }
+        })
+        .collect();
+    assert!(done, "no {name} in a line with {mark}");
+    std::fs::write(dir.join("master.m3u8"), lines.join("\n") + "\n").unwrap();
+}
+
+/// Overwrites bytes `skip` after the n-th occurrence of a box's name.
+fn patch(dir: &Path, file: &str, name: &[u8; 4], nth: usize, skip: isize, bytes: &[u8]) {
+    let mut data = std::fs::read(dir.join(file)).unwrap();
+    let at = (0..data.len() - 4).filter(|i| &data[*i..*i + 4] == name).nth(nth).expect("the box is there");
+    let at = at.checked_add_signed(skip).unwrap();
+    assert_ne!(&data[at..at + bytes.len()], bytes, "the patch changes nothing");
+    data[at..at + bytes.len()].copy_from_slice(bytes);
+    std::fs::write(dir.join(file), data).unwrap();
+}
+
+type Plant = fn(&Path);
+
+/// Rule, what is planted, and rules that cannot but break with it.
+const FAULTS: &[(&str, &str, Plant, &[&str])] = &[
+    // Playlists.
+    ("rfc8216bis-4.4.1.1", "no #EXTM3U", |d| edit(d, "v-144p.m3u8", "#EXTM3U\n", ""), &[]),
+    ("rfc8216bis-4.1", "a byte order mark", |d| edit(d, "a-aac.m3u8", "#EXTM3U", "\u{feff}#EXTM3U"), &[]),
+    ("rfc8216bis-4.1", "a control character", |d| edit(d, "a-aac.m3u8", "#EXT-X-ENDLIST", "# \u{7}\n#EXT-X-ENDLIST"), &[]),
+    ("rfc8216bis-4.4.1.2", "two versions", |d| edit(d, "a-aac.m3u8", "#EXT-X-VERSION:7", "#EXT-X-VERSION:7\n#EXT-X-VERSION:7"), &[]),
+    ("rfc8216bis-8", "a version too low", |d| edit(d, "v-72p.m3u8", "VERSION:7", "VERSION:5"), &[]),
+    ("rfc8216bis-4.4.3", "a tag twice", |d| edit(d, "v-72p.m3u8", "#EXT-X-ENDLIST", "#EXT-X-ENDLIST\n#EXT-X-ENDLIST"), &[]),
+    ("rfc8216bis-4.4.3.1-missing", "no target duration", |d| edit(d, "i-72p.m3u8", "#EXT-X-TARGETDURATION:6\n", ""), &["apple-6.9"]),
+    (
+        "rfc8216bis-4.4.3.1",
+        "EXTINF over the target",
+        |d| {
+            edit(d, "v-72p.m3u8", "#EXTINF:6.00000", "#EXTINF:6.50000");
+            edit(d, "v-72p.m3u8", "#EXTINF:6.00000", "#EXTINF:5.50000");
+        },
+        &[],
+    ),
+    ("rfc8216bis-4.4.3.4", "no end", |d| edit(d, "v-72p.m3u8", "#EXT-X-ENDLIST\n", ""), &[]),
+    ("rfc8216bis-4.4.3.6", "an I-frame playlist that does not say so", |d| edit(d, "i-72p.m3u8", "#EXT-X-I-FRAMES-ONLY\n", ""), &[]),
+    ("rfc8216bis-4.4.4.1", "EXTINF without comma", |d| edit(d, "v-72p.m3u8", "#EXTINF:6.00000,", "#EXTINF:6.00000"), &[]),
+    ("rfc8216bis-4.4.4.2-outside", "a range past the end", |d| edit(d, "i-72p.m3u8", "#EXT-X-BYTERANGE:1", "#EXT-X-BYTERANGE:99999"), &[]),
+    ("apple-8.6", "not VOD", |d| edit(d, "a-opus.m3u8", "#EXT-X-PLAYLIST-TYPE:VOD\n", ""), &[]),
+    ("rfc8216bis-6.2.4-type", "another type", |d| edit(d, "a-opus.m3u8", "TYPE:VOD", "TYPE:EVENT"), &["apple-8.6"]),
+    (
+        "apple-8.1",
+        "EXTINF off by more than a frame",
+        |d| {
+            edit(d, "a-opus.m3u8", "#EXTINF:6.00000", "#EXTINF:5.93000");
+            edit(d, "a-opus.m3u8", "#EXTINF:6.00000", "#EXTINF:6.07000");
+        },
+        &[],
+    ),
+    (
+        "apple-8.2",
+        "another target duration for audio",
+        |d| edit(d, "a-opus.m3u8", "DURATION:6", "DURATION:7"),
+        &["apple-7.5", "rivulet-package"],
+    ),
+    ("apple-8.14", "a lone discontinuity", |d| edit(d, "v-144p.m3u8", "#EXTINF:4", "#EXT-X-DISCONTINUITY\n#EXTINF:4"), &[]),
+    // Master.
+    ("rfc8216bis-4.2", "an attribute twice", |d| edit(d, "master.m3u8", "FRAME-RATE=2.000", "FRAME-RATE=2.000,FRAME-RATE=2.000"), &[]),
+    ("rfc8216bis-4.4.6.1", "DEFAULT without AUTOSELECT", |d| edit(d, "master.m3u8", "AUTOSELECT=YES", "AUTOSELECT=NO"), &[]),
+    ("rfc8216bis-4.4.6.1.1", "groups with other members", |d| edit(d, "master.m3u8", "NAME=\"Voice\"", "NAME=\"Other\""), &[]),
+    (
+        "rfc8216bis-4.4.6.2-group",
+        "a group that is not there",
+        |d| edit(d, "master.m3u8", "FRAME-RATE=2.000", "FRAME-RATE=2.000,SUBTITLES=\"x\""),
+        &[],
+    ),
+    ("rfc8216bis-4.4.6.2-frame-rate", "a wrong FRAME-RATE", |d| attribute(d, "BANDWIDTH", "FRAME-RATE", |_| Some("1.000".into())), &[]),
+    ("rfc8216bis-4.4.6.2-resolution", "a wrong RESOLUTION", |d| edit(d, "master.m3u8", "RESOLUTION=128x72", "RESOLUTION=130x72"), &[]),
+    ("apple-9.1", "CODECS without the sound", |d| edit(d, "master.m3u8", ",opus\"", "\""), &[]),
+    ("apple-9.1-codecs", "CODECS of another level", |d| edit(d, "master.m3u8", "avc1.64000a", "avc1.640029"), &[]),
+    ("apple-9.2", "no RESOLUTION", |d| edit(d, "master.m3u8", "RESOLUTION=128x72,", ""), &[]),
+    ("apple-9.15", "no FRAME-RATE", |d| edit(d, "master.m3u8", ",FRAME-RATE=2.000", ""), &[]),
+    ("apple-9.14", "no AVERAGE-BANDWIDTH", |d| attribute(d, "FRAME-RATE", "AVERAGE-BANDWIDTH", |_| None), &[]),
+    ("apple-9.11", "no EXT-X-INDEPENDENT-SEGMENTS", |d| edit(d, "master.m3u8", "#EXT-X-INDEPENDENT-SEGMENTS\n", ""), &[]),
+    (
+        "apple-9.13",
+        "the audio group left out",
+        |d| {
+            let alone = read_package(d).rungs[0].peak_bps;
+            attribute(d, "opus", "BANDWIDTH", |_| None);
+            edit(d, "master.m3u8", "#EXT-X-STREAM-INF:", &format!("#EXT-X-STREAM-INF:BANDWIDTH={alone},"));
+        },
+        &[],
+    ),
+    (
+        "apple-1.27",
+        "BANDWIDTH 15 % too low",
+        |d| attribute(d, "RESOLUTION=128x72,FRAME-RATE", "BANDWIDTH", |b| Some(format!("{:.0}", b * 0.85))),
+        &[],
+    ),
+    (
+        "rivulet-bandwidth-1pct",
+        "BANDWIDTH 3 % too high",
+        |d| attribute(d, "RESOLUTION=128x72,FRAME-RATE", "BANDWIDTH", |b| Some(format!("{:.0}", b * 1.03))),
+        &[],
+    ),
+    (
+        "apple-1.26",
+        "AVERAGE-BANDWIDTH 20 % too low",
+        |d| attribute(d, "RESOLUTION=128x72,FRAME-RATE", "AVERAGE-BANDWIDTH", |b| Some(format!("{:.0}", b * 0.8))),
+        &[],
+    ),
+    ("apple-6.9", "I-frame BANDWIDTH 20 % too high", |d| attribute(d, "I-FRAME", "BANDWIDTH", |b| Some(format!("{:.0}", b * 1.2))), &[]),
+    (
+        "rivulet-hlsjs-order",
+        "FRAME-RATE falls",
+        |d| attribute(d, "RESOLUTION=128x72,FRAME-RATE", "FRAME-RATE", |_| Some("3.000".into())),
+        &[],
+    ),
+    ("apple-8.10", "no LANGUAGE", |d| edit(d, "master.m3u8", "LANGUAGE=\"vi\",", ""), &[]),
+    // Boxes.
+    ("rfc8216bis-3.1.2-init", "no mvex", |d| patch(d, "v-144p.mp4", b"mvex", 0, 0, b"free"), &[]),
+    ("rfc8216bis-3.1.2-segment", "no tfdt", |d| patch(d, "v-144p.mp4", b"tfdt", 1, 0, b"free"), &["apple-7.3"]),
+    ("rfc8216bis-3.1.2-segment", "a sample outside the mdat", |d| patch(d, "v-144p.mp4", b"trun", 1, 60, &[0, 1, 0, 0]), &[]),
+    ("rfc8216bis-3.1.2-base", "no default-base-is-moof", |d| patch(d, "v-144p.mp4", b"tfhd", 1, 5, &[0]), &[]),
+    (
+        "cmaf-7.2-brands",
+        "no CMAF brand",
+        |d| {
+            patch(d, "v-144p.mp4", b"ftyp", 0, 4, b"iso6");
+            patch(d, "v-144p.mp4", b"ftyp", 0, 16, b"iso6iso6");
+        },
+        &[],
+    ),
+    ("apple-7.3", "tfdt one tick late", |d| patch(d, "v-144p.mp4", b"tfdt", 1, 15, &[(540_000u32 & 0xff) as u8 + 1]), &[]),
+    ("apple-7.3", "audio tfdt one tick late", |d| patch(d, "a-opus.mp4", b"tfdt", 1, 15, &[(288_000u32 & 0xff) as u8 + 1]), &[]),
+    ("apple-7.4", "a segment starts without IDR", |d| patch(d, "v-144p.mp4", b"mdat", 1, 8, &[0x41]), &["apple-6.10"]),
+    ("apple-7.4", "an IDR flagged as no sync sample", |d| patch(d, "v-144p.mp4", b"trun", 1, 16, &[1, 1, 0, 0]), &[]),
+    (
+        "apple-1.10",
+        "a parameter set in the samples",
+        |d| {
+            let first = u32::from_be_bytes(
+                std::fs::read(d.join("v-144p.mp4"))
+                    .map(|data| {
+                        let at = data.windows(4).position(|w| w == b"mdat").unwrap();
+                        data[at + 4..at + 8].try_into().unwrap()
+                    })
+                    .unwrap(),
+            );
+            // The first unit of the second picture.
+            patch(d, "v-144p.mp4", b"mdat", 0, 8 + first as isize + 4, &[0x68]);
+        },
+        &[],
+    ),
+    ("apple-1.11", "a level that nothing needs", |d| patch(d, "v-144p.mp4", b"avcC", 0, 15, &[41]), &[]),
+    (
+        "apple-6.10",
+        "an I-frame range that is too short",
+        |d| {
+            let bytes = read_package(d).rungs[2].segments[1].iframe_bytes.unwrap();
+            edit(d, "i-144p-hi.m3u8", &format!("BYTERANGE:{bytes}@"), &format!("BYTERANGE:{}@", bytes - 1));
+        },
+        &[],
+    ),
+    ("iso14496-12-8.6.6", "an edit at double speed", |d| patch(d, "a-aac.mp4", b"elst", 0, 21, &[2]), &[]),
+    ("iso14496-12-priming", "Opus delay not signalled", |d| patch(d, "a-opus.mp4", b"elst", 0, 18, &[0, 0]), &[]),
+    ("iso14496-12-priming", "AAC without edit list", |d| patch(d, "a-aac.mp4", b"edts", 0, 0, b"free"), &[]),
+    ("apple-2.19", "no ludt", |d| patch(d, "a-aac.mp4", b"ludt", 0, 0, b"free"), &[]),
+    ("apple-2.23", "a loudness that is not so", |d| patch(d, "a-aac.mp4", b"tlou", 0, 16, &[150]), &[]),
+    ("iso14496-12-8.16.3", "a sidx that is off by a tick", |d| patch(d, "a-aac.mp4", b"sidx", 0, 35, &[1]), &[]),
+    ("rivulet-sidx", "no sidx", |d| patch(d, "a-aac.mp4", b"sidx", 0, 0, b"free"), &[]),
+];
+
+/// Faults of package.json and of the directory: digests are not brought into line afterwards.
+const UNSEALED: &[(&str, &str, Plant)] = &[
+    ("rivulet-files", "a file gone", |d| std::fs::remove_file(d.join("poster.webp")).unwrap()),
+    ("rivulet-files", "a file too many", |d| std::fs::write(d.join("stray.txt"), "x").unwrap()),
+    ("rivulet-digest", "a flipped byte", |d| std::fs::write(d.join("poster.webp"), "RIFE").unwrap()),
+    ("rivulet-digest", "a wrong digest", |d| change(d, |p| p.files.get_mut("v-72p.mp4").unwrap().sha256 = p.plan)),
+    ("rivulet-digest", "wrong bytes", |d| change(d, |p| p.files.get_mut("poster.webp").unwrap().bytes = 9)),
+    ("rivulet-segment-digest", "a flipped byte of media", |d| patch(d, "a-aac.mp4", b"mdat", 1, 50, &[0xee])),
+    ("rivulet-segment-digest", "a wrong segment digest", |d| change(d, |p| p.rungs[1].segments[2].sha256 = p.plan)),
+    ("rivulet-segments", "a wrong duration", |d| change(d, |p| p.voices[0].segments[1].duration += 1)),
+    ("rivulet-segments", "a wrong offset", |d| change(d, |p| p.voices[0].segments[1].offset += 1)),
+    ("rivulet-boundaries", "a wrong boundary", |d| change(d, |p| p.boundaries_s[1] = 6.5)),
+    ("rivulet-package", "a wrong codec", |d| change(d, |p| p.rungs[0].codec = "avc1.640029".into())),
+    ("rivulet-package", "a rung that is not there", |d| {
+        change(d, |p| {
+            let mut rung = p.rungs[0].clone();
+            rung.name = "1080p".into();
+            p.rungs.push(rung);
+        })
+    }),
+    ("rivulet-stale-deviation", "a deviation that does not happen", |d| change(d, |p| p.deviations[0].rule = "apple-9.21".into())),
+    ("apple-2.3", "a deviation not declared", |d| change(d, |p| p.deviations.retain(|d| d.rule != "apple-2.3"))),
+];
+
+fn change(dir: &Path, f: impl Fn(&mut rivulet::package::Package)) {
+    let mut package = read_package(dir);
+    f(&mut package);
+    write_package(dir, &package);
+}
+
+#[test]
+fn each_fault_triggers_its_own_rule_and_no_other() {
+    let mut wrong = Vec::new();
+    for (rule, what, plant, also) in FAULTS {
+        let package = good_package();
+        plant(package.path());
+        reseal(package.path());
+        let report = run(package.path());
+        let found = undeclared(&report);
+        let expected: BTreeSet<&str> = also.iter().copied().chain([*rule]).collect();
+        if found != expected {
+            wrong.push(format!(
+                "{what}: expected {expected:?}, found {:#?}",
+                report.findings.iter().filter(|f| f.level != Level::Declared).collect::<Vec<_>>()
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn each_fault_of_package_json_triggers_its_own_rule_and_no_other() {
+    let mut wrong = Vec::new();
+    for (rule, what, plant) in UNSEALED {
+        let package = good_package();
+        plant(package.path());
+        let report = run(package.path());
+        let mut found = undeclared(&report);
+        // Renaming a declaration also leaves its own rule undeclared.
+        if *rule == "rivulet-stale-deviation" {
+            assert!(found.remove(DECLARED[0]), "{what}");
+        }
+        if found != BTreeSet::from([*rule]) {
+            wrong.push(format!(
+                "{what}: expected {rule}, found {:#?}",
+                report.findings.iter().filter(|f| f.level != Level::Declared).collect::<Vec<_>>()
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_broken_package_json_is_a_finding_and_declares_nothing() {
+    let package = good_package();
+    std::fs::write(package.path().join("package.json"), "{").unwrap();
+    let found = run(package.path());
+    assert!(undeclared(&found).contains("rivulet-package") && undeclared(&found).contains("apple-2.3"));
+}
+
+// Whatever a stranger's bytes say, the checker ends with a report.
+#[test]
+fn damaged_media_gives_findings_and_never_a_panic() {
+    let package = good_package();
+    let dir = package.path();
+    // xorshift64, so that a failure can be repeated.
+    let mut seed = 0x9e37_79b9_7f4a_7c15u64;
+    let mut next = move |below: usize| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        (seed % below as u64) as usize
+    };
+    for file in ["v-144p.mp4", "a-aac.mp4", "a-opus.mp4", "v-144p.m3u8", "i-72p.m3u8", "master.m3u8"] {
+        let good = std::fs::read(dir.join(file)).unwrap();
+        for _ in 0..60 {
+            let mut bad = good.clone();
+            for _ in 0..1 + next(6) {
+                // Headers are in front; most damage goes there.
+                let within = if next(4) == 0 { bad.len() } else { bad.len().min(1200) };
+                let at = next(within);
+                bad[at] = [0, 0xff, 0x7f, next(256) as u8][next(4)];
+            }
+            bad.truncate(bad.len() - next(3) * next(200));
+            std::fs::write(dir.join(file), &bad).unwrap();
+            // A text that is no playlist any more is refused, which is an answer too.
+            if let Ok(report) = check(&Target::Directory(dir.to_path_buf()), &Ctx::silent()) {
+                assert!(!report.passes() || bad == good, "{file}: damage went unseen");
+            }
+        }
+        std::fs::write(dir.join(file), &good).unwrap();
+    }
+}
