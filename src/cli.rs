@@ -1,12 +1,12 @@
 //! The command line: flags in, one library call, print. `printer` alone knows terminals. Exit codes: 0 ok, 1 failed,
 //! 2 usage, 3 partly done, 4 bad input, 5 store or queue unreachable, 130 interrupted.
 
+mod check;
+mod clean;
 mod encode;
+mod ingest;
 mod pipelines;
 mod plan;
-mod clean;
-mod ingest;
-mod check;
 mod printer;
 mod probe;
 mod recording;

@@ -84,7 +84,8 @@ impl Encode {
         }
         let claim = work.claim(&plan.digest, ctx).await?;
         free_disk(&plan, work.path(), out)?;
-        let record = serde_json::to_vec_pretty(&summary(&plan, &sources)).map_err(|e| Error::bug("a plan does not serialise").caused_by(e))?;
+        let record =
+            serde_json::to_vec_pretty(&summary(&plan, &sources)).map_err(|e| Error::bug("a plan does not serialise").caused_by(e))?;
         crate::workdir::write_whole(&claim.dir().join("plan.json"), |out| out.write_all(&record))?;
         for line in plan.repairs.iter().map(|r| format!("repairing: {r}")) {
             ctx.note(line);
@@ -173,6 +174,7 @@ impl Encode {
             total_ns: plan.duration().to_ns(),
             opus: Some(sound::OpusSettings { bitrate: settings.opus.bitrate, frame_ms: settings.opus.packet_ms }),
             aac: Some(sound::AacSettings { bitrate: settings.aac.bitrate, rate_hz: settings.aac.rate_hz }),
+            fragments: self.fragments.clone(),
         };
         let made = sound::voice(&job, dir, ctx).await?;
         let units = [made.opus, made.aac].into_iter().flatten().map(|p| Units::open(&p)).collect::<Result<Vec<_>>>()?;
@@ -208,8 +210,11 @@ fn free_disk(plan: &Plan, work: &Path, out: &Path) -> Result<()> {
         let free = crate::workdir::free_bytes(path)?;
         if free < need {
             let bytes = crate::units::Bytes;
-            return Err(Error::new(Kind::Limit, format!("{} are free at {}, about {} are needed", bytes(free), path.display(), bytes(need)))
-                .hint("`rivulet clean` shows and frees what the work directory holds"));
+            return Err(Error::new(
+                Kind::Limit,
+                format!("{} are free at {}, about {} are needed", bytes(free), path.display(), bytes(need)),
+            )
+            .hint("`rivulet clean` shows and frees what the work directory holds"));
         }
     }
     Ok(())

@@ -11,6 +11,9 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("pictures", include_str!("../pipelines/pictures.gst")),
     ("pictures-interlaced", include_str!("../pipelines/pictures-interlaced.gst")),
     ("rung-h264", include_str!("../pipelines/rung-h264.gst")),
+    ("voice-decode", include_str!("../pipelines/voice-decode.gst")),
+    ("voice-opus", include_str!("../pipelines/voice-opus.gst")),
+    ("voice-aac", include_str!("../pipelines/voice-aac.gst")),
     ("card", include_str!("../pipelines/card.gst")),
 ];
 
@@ -122,5 +125,3 @@ mod tests {
         assert!(Fragments::built_in().0.values().all(|t| !t.contains('#')));
     }
 }
-
-pub fn bind(text: &str, values: &[(&str, &str)]) -> Result<String> { fill("voice", &strip(text), values) }

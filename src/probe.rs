@@ -129,7 +129,9 @@ pub async fn known(path: &Path, cache: &Cache, ctx: &Ctx) -> Result<Source> {
     look::look(path)?;
     let (sha256, bytes) = {
         let (cache, path, ctx) = (cache.clone(), path.to_path_buf(), ctx.clone());
-        tokio::task::spawn_blocking(move || cache.digest(&path, &ctx)).await.map_err(|e| Error::bug("the digest's thread died").caused_by(e))??
+        tokio::task::spawn_blocking(move || cache.digest(&path, &ctx))
+            .await
+            .map_err(|e| Error::bug("the digest's thread died").caused_by(e))??
     };
     let key = format!("{sha256} {}", env!("CARGO_PKG_VERSION"));
     if let Some(source) = cache.get::<Source>(SOURCES, &key) {

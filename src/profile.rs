@@ -71,8 +71,6 @@ fn h264() -> Codec {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Voice {
-    pub lufs: f64,
-    pub true_peak_dbtp: f64,
     pub opus: Opus,
     pub aac: Aac,
 }
@@ -175,8 +173,6 @@ impl Profile {
         range("video.least_frame_rate".into(), self.video.least_frame_rate, 0.2, self.video.max_frame_rate);
         range("video.most_megapixels_per_second".into(), self.video.most_megapixels_per_second, 1.0, 1e5);
         range("video.most_hours".into(), self.video.most_hours, 0.01, 48.0);
-        range("voice.lufs".into(), self.voice.lufs, -31.0, -9.0);
-        range("voice.true_peak_dbtp".into(), self.voice.true_peak_dbtp, -9.0, 0.0);
         range("voice.opus.bitrate".into(), self.voice.opus.bitrate.bps() as f64, 6_000.0, 128_000.0);
         range("voice.aac.bitrate".into(), self.voice.aac.bitrate.bps() as f64, 16_000.0, 192_000.0);
         for (i, rung) in self.rungs.iter().enumerate() {

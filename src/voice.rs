@@ -16,6 +16,7 @@ pub mod units;
 use crate::child::{self, Limits};
 use crate::error::{Error, Result, ResultExt};
 use crate::package;
+use crate::pipeline::Fragments;
 use crate::progress::{Ctx, Event, Unit};
 use crate::units::Bitrate;
 use mix::Mix;
@@ -76,6 +77,8 @@ pub struct VoiceJob {
     pub total_ns: u64,
     pub opus: Option<OpusSettings>,
     pub aac: Option<AacSettings>,
+    /// The texts of `pipelines/voice-*.gst`.
+    pub fragments: Fragments,
 }
 
 /// The first pass's answer.

@@ -142,6 +142,7 @@ fn job(parts: Vec<Part>, seconds: f64) -> VoiceJob {
         total_ns: (seconds * 1e9) as u64,
         opus: Some(OpusSettings { bitrate: Bitrate::from_bps(24_000), frame_ms: 60 }),
         aac: Some(AacSettings { bitrate: Bitrate::from_bps(32_000), rate_hz: 32_000 }),
+        fragments: rivulet::pipeline::Fragments::built_in(),
     }
 }
 

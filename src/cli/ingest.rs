@@ -3,9 +3,8 @@
 use super::Printer;
 use crate::cache::Cache;
 use crate::clock::SystemClock;
-use crate::error::{Error, Result, ResultExt};
+use crate::error::{Error, Result};
 use crate::ingest::{self, Machine, Request, Said};
-use crate::probe::Source;
 use crate::progress::Ctx;
 use crate::units::Bytes;
 use crate::workdir::{WorkDir, free_bytes};
@@ -55,7 +54,7 @@ pub async fn run(args: Args, printer: &Printer, ctx: &Ctx) -> Result<u8> {
     if request.watch {
         printer.talk("watching; Ctrl-C ends it");
     }
-    let probe = async |path: &Path, ctx: &Ctx| facts(path, &cache, ctx).await;
+    let probe = async |path: &Path, ctx: &Ctx| crate::probe::known(path, &cache, ctx).await;
     let tally = ingest::run(&request, &machine, probe, &mut |said| print(printer, &said), ctx).await?;
     Ok(tally.exit_code())
 }
@@ -100,29 +99,4 @@ fn seconds(text: &str) -> std::result::Result<Duration, String> {
         Ok(s) if (0.0..=86_400.0).contains(&s) => Ok(Duration::from_secs_f64(s)),
         _ => Err(format!("\"{text}\" is not a number of seconds from 0 to 86400")),
     }
-}
-
-/// The facts of a whole file. Until the probe is joined to this branch the container check, made before, is all that is
-/// known: every field that would need a decoder is left empty.
-async fn facts(path: &Path, cache: &Cache, ctx: &Ctx) -> Result<Source> {
-    let (owned, cache, ctx) = (path.to_path_buf(), cache.clone(), ctx.clone());
-    let (sha256, bytes) =
-        tokio::task::spawn_blocking(move || cache.digest(&owned, &ctx)).await.doing(|| "a file task ended early".into())??;
-    Ok(Source {
-        path: path.to_path_buf(),
-        sha256,
-        bytes,
-        container: "unknown".into(),
-        header_duration_s: None,
-        duration_s: 0.0,
-        video: None,
-        audio: Vec::new(),
-        voice: None,
-        access: crate::probe::Access::Sequential,
-        repairs: Vec::new(),
-        problems: Vec::new(),
-        frames_ns: Vec::new(),
-        video_end_ns: 0,
-        audio_end_ns: 0,
-    })
 }

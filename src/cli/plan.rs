@@ -122,7 +122,16 @@ fn table(plan: &Plan) -> String {
     if plan.voice {
         for (name, rate) in [("opus", plan.profile.voice.opus.bitrate), ("aac", plan.profile.voice.aac.bitrate)] {
             let bytes = (rate.bps() as f64 * seconds / 8.0) as u64;
-            out += &format!("  {:<8}{:>11}{:>10}{:>6}{:>12}{:>12}{:>12.1}\n", name, "voice", "", "", format!("{rate}bit/s"), Bytes(bytes).to_string(), per_hour(bytes));
+            out += &format!(
+                "  {:<8}{:>11}{:>10}{:>6}{:>12}{:>12}{:>12.1}\n",
+                name,
+                "voice",
+                "",
+                "",
+                format!("{rate}bit/s"),
+                Bytes(bytes).to_string(),
+                per_hour(bytes)
+            );
         }
     }
     out += &format!("\n  {:<10}{:>8}{:>9}{:>9}{:>12}\n", "link", "rung", "start", "stalls", "data");

@@ -62,9 +62,19 @@ fn target_duration(plan: &Plan, voices: &[Units]) -> u32 {
 }
 
 /// Makes everything below `dir` and returns the manifest, which is not written yet.
-pub fn assemble(plan: &Plan, work: &Path, voices: Vec<Units>, loudness: Option<Loudness>, mut package: Package, dir: &Path) -> Result<Package> {
+pub fn assemble(
+    plan: &Plan,
+    work: &Path,
+    voices: Vec<Units>,
+    loudness: Option<Loudness>,
+    mut package: Package,
+    dir: &Path,
+) -> Result<Package> {
     let mut chunks = (0..plan.chunks.len())
-        .map(|i| chunkfile::open(&chunkfile::path(work, i)).ok_or_else(|| Error::new(Kind::Corrupt, format!("chunk {i} vanished")).hint("run the same command again")))
+        .map(|i| {
+            chunkfile::open(&chunkfile::path(work, i))
+                .ok_or_else(|| Error::new(Kind::Corrupt, format!("chunk {i} vanished")).hint("run the same command again"))
+        })
         .collect::<Result<Vec<_>>>()?;
     package.target_duration_s = target_duration(plan, &voices);
     package.loudness = loudness;
@@ -100,7 +110,13 @@ pub fn leave_out(rungs: &mut Vec<Rung>) -> Vec<(String, String)> {
         i -= 1;
         let (above, below) = (&rungs[i], &rungs[i - 1]);
         if below.peak_bps >= above.peak_bps || below.average_bps >= above.average_bps {
-            let why = format!("{} left out: it would cost {} kbit/s, {} costs {}", below.name, below.average_bps / 1000, above.name, above.average_bps / 1000);
+            let why = format!(
+                "{} left out: it would cost {} kbit/s, {} costs {}",
+                below.name,
+                below.average_bps / 1000,
+                above.name,
+                above.average_bps / 1000
+            );
             out.push((rungs.remove(i - 1).name, why));
         }
     }
@@ -137,7 +153,10 @@ fn rung(plan: &Plan, chunks: &mut [ChunkFile], index: usize, target_s: u32, dir:
             let bytes = file.segment(index, nth)?;
             let table = &file.header.rungs[index].segments[nth];
             if table.len() != shown.len() {
-                return Err(Error::new(Kind::Corrupt, format!("segment {s} of rung {} holds {} pictures instead of {}", decided.name, table.len(), shown.len())));
+                return Err(Error::new(
+                    Kind::Corrupt,
+                    format!("segment {s} of rung {} holds {} pictures instead of {}", decided.name, table.len(), shown.len()),
+                ));
             }
             let fragment = video_fragment(s as u32 + 1, start, end, shown, table, &bytes);
             frame_rate = frame_rate.max(shown.len() as f64 * MediaTime::HZ as f64 / end.since(start) as f64);

@@ -42,7 +42,8 @@ pub fn draw(fragments: &Fragments, title: &str, sizes: &[Size]) -> Result<Vec<Ar
         let info = sample.caps().ok_or(()).and_then(|c| gst_video::VideoInfo::from_caps(c).map_err(|_| ())).map_err(bug)?;
         let buffer = sample.buffer().ok_or(()).map_err(bug)?;
         let frame = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &info).map_err(|_| bug(()))?;
-        let plane = |i: u32| frame.plane_data(i).map(|data| Plane { data, stride: info.stride()[i as usize] as usize }).map_err(|_| bug(()));
+        let plane =
+            |i: u32| frame.plane_data(i).map(|data| Plane { data, stride: info.stride()[i as usize] as usize }).map_err(|_| bug(()));
         let view = View::new(Depth::Eight, size, [plane(0)?, plane(1)?, plane(2)?])?;
         let look = Look { size, depth: Depth::Eight, colour: Colour::default(), turn: Turn::default() };
         crate::picture::Cascade::new(look, sizes).make(&view)

@@ -25,7 +25,9 @@ pub fn refuse_foreign(out: &Path, recordings: &[PathBuf]) -> Result<()> {
     let entries = match fs::read_dir(out) {
         Ok(entries) => entries,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(e) if e.kind() == std::io::ErrorKind::NotADirectory => return Err(Error::usage(format!("{} is a file, not a directory", out.display()))),
+        Err(e) if e.kind() == std::io::ErrorKind::NotADirectory => {
+            return Err(Error::usage(format!("{} is a file, not a directory", out.display())));
+        }
         Err(e) => return Err(e).doing(|| format!("cannot look into {}", out.display())),
     };
     let package = read(out);

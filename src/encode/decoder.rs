@@ -64,9 +64,13 @@ impl Decoder {
             fragments.bind(pictures, &[("caps", &caps(video))])?
         );
         let pipeline = launch(&text)?;
-        let find = |name: &str| pipeline.by_name(name).ok_or_else(|| Error::usage(format!("pipeline decode/{pictures} has no element named {name}")));
+        let find = |name: &str| {
+            pipeline.by_name(name).ok_or_else(|| Error::usage(format!("pipeline decode/{pictures} has no element named {name}")))
+        };
         let decode = find("decode")?;
-        let input = find("pictures")?.static_pad("sink").ok_or_else(|| Error::usage(format!("pipeline {pictures}: \"pictures\" has no sink pad")))?;
+        let input = find("pictures")?
+            .static_pad("sink")
+            .ok_or_else(|| Error::usage(format!("pipeline {pictures}: \"pictures\" has no sink pad")))?;
         let sink = find("frames")?
             .downcast::<gst_app::AppSink>()
             .map_err(|_| Error::usage(format!("pipeline {pictures}: \"frames\" is not an appsink")))?;
@@ -95,10 +99,9 @@ impl Decoder {
         let bus = self.pipeline.bus().expect("a pipeline has a bus");
         loop {
             // No time limit here: the parent process watches for progress.
-            let Some(message) = bus.timed_pop_filtered(
-                gst::ClockTime::NONE,
-                &[gst::MessageType::AsyncDone, gst::MessageType::Error, gst::MessageType::Eos],
-            ) else {
+            let Some(message) = bus
+                .timed_pop_filtered(gst::ClockTime::NONE, &[gst::MessageType::AsyncDone, gst::MessageType::Error, gst::MessageType::Eos])
+            else {
                 continue;
             };
             match message.view() {
@@ -163,7 +166,9 @@ impl Decoded {
             gst_video::VideoFormat::I42010le => Depth::Ten,
             other => return Err(bug(&format!("has the format {other:?}"))),
         };
-        let plane = |i: u32| frame.plane_data(i).map(|data| Plane { data, stride: info.stride()[i as usize] as usize }).map_err(|_| bug("lacks a plane"));
+        let plane = |i: u32| {
+            frame.plane_data(i).map(|data| Plane { data, stride: info.stride()[i as usize] as usize }).map_err(|_| bug("lacks a plane"))
+        };
         let size = Size { width: info.width(), height: info.height() };
         let view = View::new(depth, size, [plane(0)?, plane(1)?, plane(2)?])?;
         let hdr = match info.colorimetry().transfer() {
@@ -216,7 +221,12 @@ fn one_track(pipeline: &gst::Pipeline, decode: &gst::Element, input: &gst::Pad, 
             Some(match demuxed {
                 // Containers inside containers and tag formats go on; only streams are chosen from.
                 true if picture && !name.contains("quicktime") => seen.fetch_add(1, Ordering::SeqCst) == track,
-                true => !(name.starts_with("audio/") || name.starts_with("text/") || name.starts_with("subpicture/") || name.starts_with("meta/")),
+                true => {
+                    !(name.starts_with("audio/")
+                        || name.starts_with("text/")
+                        || name.starts_with("subpicture/")
+                        || name.starts_with("meta/"))
+                }
                 false => true,
             })
         })();
@@ -232,7 +242,10 @@ fn one_track(pipeline: &gst::Pipeline, decode: &gst::Element, input: &gst::Pad, 
     }
     let (weak, input_pad) = (pipeline.downgrade(), input.clone());
     decode.connect_pad_added(move |_, pad| {
-        let raw = pad.current_caps().or_else(|| Some(pad.query_caps(None))).is_some_and(|c| c.structure(0).is_some_and(|s| s.name() == "video/x-raw"));
+        let raw = pad
+            .current_caps()
+            .or_else(|| Some(pad.query_caps(None)))
+            .is_some_and(|c| c.structure(0).is_some_and(|s| s.name() == "video/x-raw"));
         if raw && !input_pad.is_linked() && pad.link(&input_pad).is_ok() {
             return;
         }

@@ -38,7 +38,9 @@ pub fn look() -> Result<Fingerprint> {
 
 /// `core 164 r3095 baee400`, from the user data of the first picture.
 fn x264_build() -> Result<String> {
-    let pipeline = launch("videotestsrc num-buffers=1 ! video/x-raw,format=I420,width=64,height=64 ! x264enc threads=1 ! appsink name=units sync=false")?;
+    let pipeline = launch(
+        "videotestsrc num-buffers=1 ! video/x-raw,format=I420,width=64,height=64 ! x264enc threads=1 ! appsink name=units sync=false",
+    )?;
     let sink = pipeline.by_name("units").and_then(|e| e.downcast::<gst_app::AppSink>().ok()).ok_or_else(|| Error::bug("no appsink"))?;
     let unit = pipeline.set_state(gst::State::Playing).ok().and_then(|_| sink.try_pull_sample(gst::ClockTime::from_seconds(20)));
     let _ = pipeline.set_state(gst::State::Null);

@@ -77,8 +77,12 @@ fn parameters(role: &str, profile: &Profile) -> Vec<Values> {
                 ])
             })
             .collect(),
-        "voice-opus" => vec![set(&[("bitrate", profile.voice.opus.bitrate.bps().to_string()), ("frame_ms", profile.voice.opus.packet_ms.to_string())])],
-        "voice-aac" => vec![set(&[("bitrate", profile.voice.aac.bitrate.bps().to_string()), ("rate_hz", profile.voice.aac.rate_hz.to_string())])],
+        "voice-opus" => {
+            vec![set(&[("bitrate", profile.voice.opus.bitrate.bps().to_string()), ("frame_ms", profile.voice.opus.packet_ms.to_string())])]
+        }
+        "voice-aac" => {
+            vec![set(&[("bitrate", profile.voice.aac.bitrate.bps().to_string()), ("rate_hz", profile.voice.aac.rate_hz.to_string())])]
+        }
         _ => vec![Vec::new()],
     }
 }
@@ -95,7 +99,19 @@ fn complete(role: &str, text: &str) -> String {
 const FIELDS: &[(&str, &[&str])] = &[
     (
         "video/x-raw",
-        &["format", "width", "height", "framerate", "max-framerate", "pixel-aspect-ratio", "interlace-mode", "colorimetry", "chroma-site", "views", "field-order"],
+        &[
+            "format",
+            "width",
+            "height",
+            "framerate",
+            "max-framerate",
+            "pixel-aspect-ratio",
+            "interlace-mode",
+            "colorimetry",
+            "chroma-site",
+            "views",
+            "field-order",
+        ],
     ),
     ("audio/x-raw", &["format", "rate", "channels", "layout", "channel-mask"]),
     ("video/x-h264", &["stream-format", "alignment", "profile", "level", "width", "height", "framerate"]),

@@ -23,11 +23,8 @@ pub fn jobs(plan: &Plan, sources: &[Source], fragments: &Fragments, claim: &Clai
         let chunk = &plan.chunks[index];
         let part = &plan.parts[chunk.part];
         let sequential = part.pictures == Some(Access::Sequential);
-        let piece = JobChunk {
-            index,
-            boundaries: plan.boundaries[chunk.segments.0..=chunk.segments.1].to_vec(),
-            slots: chunk.slots.clone(),
-        };
+        let piece =
+            JobChunk { index, boundaries: plan.boundaries[chunk.segments.0..=chunk.segments.1].to_vec(), slots: chunk.slots.clone() };
         // One pass from the start makes all chunks of a file that cannot be sought in.
         if let (Some((before, true)), Some(job)) = (last, jobs.last_mut())
             && sequential
@@ -102,7 +99,8 @@ impl Tally {
         done.insert(job, done_s);
         let sum: f64 = done.values().sum();
         drop(done);
-        let event = Event::Progress { task: self.task.clone(), stage: "video".into(), done: sum, total: self.total_s, unit: Unit::MediaSeconds };
+        let event =
+            Event::Progress { task: self.task.clone(), stage: "video".into(), done: sum, total: self.total_s, unit: Unit::MediaSeconds };
         ctx.progress.event(event);
     }
 }

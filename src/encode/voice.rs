@@ -151,7 +151,7 @@ fn play(job: &VoiceJob, on: &mut dyn FnMut(&[Stereo], u32) -> Result<()>, report
             reporter.progress(done as f64 / RATE_HZ as f64);
             Ok(())
         };
-        let end = decode::decode(&part.path, part.track, &mut |sound| {
+        let end = decode::decode(&job.fragments, &part.path, part.track, &mut |sound| {
             channels = channels.max(sound.channels);
             let more = feed.take(&sound, &mut aligner, &mut ready);
             give(&mut ready, channels)?;

@@ -71,7 +71,13 @@ const KNOWN: &[Known] = &[
     Known {
         rule: "apple-7.5",
         reason: "segments are as long as the profile and the recording make them: on far links each costs a round trip",
-        cost: |p| format!("6 s instead of {} s: one round trip of 200 to 800 ms more for every {} s of media", p.target_duration_s, p.target_duration_s.max(7)),
+        cost: |p| {
+            format!(
+                "6 s instead of {} s: one round trip of 200 to 800 ms more for every {} s of media",
+                p.target_duration_s,
+                p.target_duration_s.max(7)
+            )
+        },
     },
     Known {
         rule: "apple-9.9",

@@ -104,6 +104,7 @@ mod tests {
 
     fn source() -> Source {
         Source {
+            partial: false,
             path: "a.mp4".into(),
             sha256: Digest::of(b""),
             bytes: 1,

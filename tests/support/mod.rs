@@ -287,6 +287,8 @@ pub fn good_package() -> TempDir {
         let rates = laid.rates();
         let stills: Vec<(f64, f64)> = laid.segments.iter().zip(&rates).map(|(s, r)| (s.iframe_bytes.unwrap() as f64 * 8.0, r.1)).collect();
         rungs.push(Rung {
+            crf: 26,
+            max_bps: 500_000,
             name: name.into(),
             codec,
             width,
@@ -355,6 +357,9 @@ pub fn good_package() -> TempDir {
     std::fs::write(dir.join("video.m3u8"), master(&rungs, &[], false)).unwrap();
     std::fs::write(dir.join("poster.webp"), b"RIFF").unwrap();
     let package = Package {
+        left_out: vec![],
+        partial: false,
+        preset: "medium".into(),
         format: 1,
         tool: "test".into(),
         plan: Digest::of(b"plan"),

@@ -2,7 +2,6 @@
 //! to time is undone here, so that a sample comes back from any decoder where it went in.
 
 use crate::error::{Error, Result, ResultExt};
-use crate::pipeline;
 use crate::voice::Heard;
 use crate::voice::mix::Meter;
 use crate::voice::resample::Resampler;
@@ -56,19 +55,17 @@ impl Coder {
         if ![20, 40, 60].contains(&settings.frame_ms) {
             return Err(Error::usage(format!("Opus packets of {} ms, expected 20, 40 or 60", settings.frame_ms)));
         }
-        let text = pipeline::bind(
-            include_str!("../../../pipelines/voice-opus.gst"),
-            &[("bitrate", &settings.bitrate.bps().to_string()), ("frame_ms", &settings.frame_ms.to_string())],
-        )?;
+        let text = job
+            .fragments
+            .bind("voice-opus", &[("bitrate", &settings.bitrate.bps().to_string()), ("frame_ms", &settings.frame_ms.to_string())])?;
         let samples = RATE_HZ / 1000 * settings.frame_ms;
         Coder::start(Kind::Opus, "opus", RATE_HZ, samples, &text, job, path)
     }
 
     pub fn aac(settings: &AacSettings, job: &VoiceJob, path: &Path) -> Result<Coder> {
-        let text = pipeline::bind(
-            include_str!("../../../pipelines/voice-aac.gst"),
-            &[("bitrate", &settings.bitrate.bps().to_string()), ("rate_hz", &settings.rate_hz.to_string())],
-        )?;
+        let text = job
+            .fragments
+            .bind("voice-aac", &[("bitrate", &settings.bitrate.bps().to_string()), ("rate_hz", &settings.rate_hz.to_string())])?;
         let kind = Kind::Aac { resampler: Resampler::new(RATE_HZ, settings.rate_hz) };
         let mut coder = Coder::start(kind, "aac", settings.rate_hz, AAC_FRAME as u32, &text, job, path)?;
         coder.prime = AAC_PRIMING_PACKETS;

@@ -2,7 +2,7 @@
 //! it is for the caller to judge whether enough came.
 
 use crate::error::{Error, Result, ResultExt};
-use crate::pipeline;
+use crate::pipeline::Fragments;
 use crate::voice::align::Stereo;
 use gstreamer as gst;
 use gstreamer::prelude::*;
@@ -48,8 +48,8 @@ struct Seen {
 
 /// Decodes `track` of `path` from its start and hands every run to `on`, which returns false to stop. Errors only where
 /// `on` does or GStreamer itself is broken.
-pub fn decode(path: &Path, track: usize, on: &mut dyn FnMut(Sound) -> Result<bool>) -> Result<End> {
-    let text = pipeline::bind(include_str!("../../../pipelines/voice-decode.gst"), &[])?;
+pub fn decode(fragments: &Fragments, path: &Path, track: usize, on: &mut dyn FnMut(Sound) -> Result<bool>) -> Result<End> {
+    let text = fragments.bind("voice-decode", &[])?;
     let graph = super::launch(&text)?;
     let location = path.to_str().ok_or_else(|| Error::usage(format!("{} is not a name in UTF-8", path.display())))?;
     super::element(&graph, "file")?.set_property("location", location);
