@@ -5,6 +5,7 @@ pub mod child;
 pub mod cli;
 pub mod error;
 pub mod package;
+pub mod picture;
 pub mod probe;
 pub mod progress;
 pub mod store;
