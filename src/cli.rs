@@ -2,6 +2,7 @@
 //! 2 usage, 3 partly done, 4 bad input, 5 store or queue unreachable, 130 interrupted.
 
 mod printer;
+mod serve;
 
 pub use printer::Printer;
 
@@ -32,9 +33,12 @@ pub struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Serve(serve::Args),
     /// One piece of media work in a process of its own; Rivulet starts these itself.
     #[command(hide = true)]
-    Child { verb: String },
+    Child {
+        verb: String,
+    },
 }
 
 /// Runs one command. Two signals: the first stops cleanly, the second at once.
@@ -86,8 +90,9 @@ pub fn run(cli: Cli) -> ExitCode {
 }
 
 /// Every verb returns its exit code: 0, or 3 where a part was done and said so.
-async fn dispatch(command: Command, _printer: &Printer, _ctx: &Ctx) -> Result<u8> {
+async fn dispatch(command: Command, printer: &Printer, ctx: &Ctx) -> Result<u8> {
     match command {
+        Command::Serve(args) => serve::run(args, printer, ctx).await,
         Command::Child { .. } => unreachable!("children are served before the runtime starts"),
     }
 }
