@@ -36,13 +36,19 @@
     note.onclick = retry || null;
   }
 
-  function patient(firstByteMs, totalMs) {
+  // hls.js gives up at once where a request fails without a status, taking it for a refusal by CORS. On a lossy link that
+  // is a connection that broke.
+  function unlessRefused(policy, count, late, answer, retry) {
+    return retry || (count < policy.maxNumRetry && !!answer && answer.code === 0);
+  }
+
+  function patient(firstByteMs, totalMs, retries) {
     return {
       default: {
         maxTimeToFirstByteMs: firstByteMs,
         maxLoadTimeMs: totalMs,
-        timeoutRetry: { maxNumRetry: 6, retryDelayMs: 500, maxRetryDelayMs: 4000 },
-        errorRetry: { maxNumRetry: 10, retryDelayMs: 1000, maxRetryDelayMs: 16000 },
+        timeoutRetry: { maxNumRetry: retries, retryDelayMs: 500, maxRetryDelayMs: 4000 },
+        errorRetry: { maxNumRetry: retries, retryDelayMs: 1000, maxRetryDelayMs: 16000, shouldRetry: unlessRefused },
       },
     };
   }
@@ -67,9 +73,10 @@
       maxStarvationDelay: 8,
       maxLoadingDelay: 8,
       // A radio that wakes up or stalls takes longer than the 10 s that hls.js gives a first byte.
-      manifestLoadPolicy: patient(30e3, 60e3),
-      playlistLoadPolicy: patient(30e3, 60e3),
-      fragLoadPolicy: patient(30e3, 240e3),
+      // At the start a learner waits for an answer and may tap again; later, what is buffered plays while we try for two minutes.
+      manifestLoadPolicy: patient(30e3, 60e3, 3),
+      playlistLoadPolicy: patient(30e3, 60e3, 6),
+      fragLoadPolicy: patient(30e3, 240e3, 10),
     };
   }
 
