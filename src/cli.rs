@@ -10,6 +10,7 @@ mod plan;
 mod printer;
 mod probe;
 mod recording;
+mod serve;
 
 pub use printer::Printer;
 
@@ -47,6 +48,7 @@ enum Command {
     Ingest(ingest::Args),
     Clean(clean::Args),
     Check(check::Args),
+    Serve(serve::Args),
     /// One piece of media work in a process of its own; Rivulet starts these itself.
     #[command(hide = true)]
     Child {
@@ -112,6 +114,7 @@ async fn dispatch(command: Command, printer: &Printer, ctx: &Ctx) -> Result<u8> 
         Command::Ingest(args) => ingest::run(args, printer, ctx).await,
         Command::Clean(args) => clean::run(args, printer, ctx).await,
         Command::Check(args) => check::run(args, printer, ctx).await,
+        Command::Serve(args) => serve::run(args, printer, ctx).await,
         Command::Child { .. } => unreachable!("children are served before the runtime starts"),
     }
 }

@@ -1,5 +1,7 @@
 //! Where releases live: a directory, later a bucket. [`Store`]'s comments are the contract that every store keeps.
 
+pub mod dir;
+
 use crate::error::Result;
 use std::future::Future;
 use std::ops::Range;

@@ -1,0 +1,207 @@
+use super::*;
+use proptest::prelude::*;
+
+fn lecture(id: &str, title: &str) -> LectureView {
+    LectureView {
+        id: id.into(),
+        title: title.into(),
+        presenter: Some("BS. Nguyễn Thị Hà".into()),
+        duration_s: 3900.0,
+        master_uri: format!("{id}.m3u8"),
+        ways: vec![WayView { name: "360p".into(), bytes: 21_300_000 }, WayView { name: "720p".into(), bytes: 58_000_001 }],
+        files: vec![FileView { title: "Tóm tắt".into(), uri: "../blobs/ab/abcd.pdf".into(), bytes: 1_200_000 }],
+        prerequisites: Vec::new(),
+    }
+}
+
+fn course() -> CourseView {
+    let mut second = lecture("suy-tim", "Suy tim");
+    second.prerequisites = vec!["ecg-1".into(), "gone".into()];
+    CourseView {
+        id: "tim-mach".into(),
+        title: "Tim mạch cơ bản".into(),
+        language: "vi".into(),
+        licence: "CC BY 4.0".into(),
+        release: 3,
+        modules: vec![
+            ModuleView { id: "m1".into(), title: "Điện tâm đồ".into(), lectures: vec![lecture("ecg-1", "ECG: sóng P"), second] },
+            ModuleView { id: "m2".into(), title: "Thực hành".into(), lectures: vec![lecture("ca-1", "Ca lâm sàng 1")] },
+        ],
+    }
+}
+
+/// The markup, with blanks for the blanks that break no line.
+fn text(page: &Page) -> String {
+    String::from_utf8(page.bytes.clone()).unwrap().replace('\u{a0}', " ")
+}
+
+/// Tags with their attribute names and the values we wrote; what an author wrote is left out.
+fn skeleton(html: &str) -> Vec<String> {
+    html.split('<')
+        .skip(1)
+        .map(|tag| tag.split('>').next().unwrap().split('=').map(|p| p.rsplit([' ', '"']).next().unwrap()).collect::<Vec<_>>().join(" "))
+        .collect()
+}
+
+#[test]
+fn every_page_of_a_course_is_where_the_store_expects_it() {
+    let keys: Vec<String> = course_pages(&course()).into_iter().map(|p| p.key).collect();
+    assert_eq!(keys, ["tim-mach/index.html", "tim-mach/ecg-1.html", "tim-mach/suy-tim.html", "tim-mach/ca-1.html"]);
+    assert!(course_pages(&course()).iter().all(|p| p.caching == Caching::Revalidate));
+}
+
+#[test]
+fn a_lecture_page_says_what_it_costs_and_leads_on() {
+    let page = text(&course_pages(&course())[2]);
+    for expected in [
+        "data-src=\"suy-tim.m3u8\"",
+        "<bdi>BS. Nguyễn Thị Hà</bdi> · 1 giờ 05 phút",
+        "<td><bdi>360p</bdi></td><td>22 MB</td>",
+        "<td><bdi>720p</bdi></td><td>59 MB</td>",
+        "1 giờ 05 phút · từ 22 MB",
+        "href=\"../blobs/ab/abcd.pdf\" download",
+        "<a class=\"previous\" rel=\"prev\" href=\"ecg-1.html\">",
+        "<a class=\"next\" rel=\"next\" href=\"ca-1.html\">",
+        "<li><a href=\"ecg-1.html\"><bdi>ECG: sóng P</bdi></a></li>",
+        "CC BY 4.0",
+        "Bản phát hành 3",
+    ] {
+        assert!(page.contains(expected), "{expected} in {page}");
+    }
+    // The first has nothing before it, the last nothing after.
+    assert!(!text(&course_pages(&course())[1]).contains("rel=\"prev\""));
+    assert!(!text(&course_pages(&course())[3]).contains("rel=\"next\""));
+}
+
+#[test]
+fn pages_hold_no_address_of_their_host_and_find_their_assets() {
+    let names: Vec<String> = assets().into_iter().map(|p| p.key).collect();
+    for page in course_pages(&course()).iter().chain([&index_page(&[])]) {
+        let html = text(page);
+        for quote in ["href=\"", "src=\"", "data-hls=\""] {
+            for link in html.split(quote).skip(1).map(|rest| rest.split('"').next().unwrap()) {
+                assert!(!link.starts_with('/') && !link.contains("://"), "{link} in {}", page.key);
+                if let Some(asset) = link.rsplit('/').next().filter(|n| n.starts_with("app-") || n.starts_with("hls-")) {
+                    let root = if page.key.contains('/') { "../" } else { "" };
+                    assert_eq!(link, format!("{root}{asset}"));
+                    assert!(names.contains(&asset.to_string()), "{asset}");
+                }
+            }
+        }
+        assert!(html.contains(".css\""));
+    }
+}
+
+#[test]
+fn nothing_is_loaded_before_play_and_nothing_runs_inline() {
+    for page in course_pages(&course()) {
+        let html = text(&page);
+        assert!(html.contains(&format!("<meta http-equiv=\"Content-Security-Policy\" content=\"{CSP}\">")));
+        assert!(!html.contains("<style") && !html.contains(" style=") && !html.contains(" onclick="));
+        assert!(html.split("<script").skip(1).all(|s| s.starts_with(" src=\"../app-")), "{}", page.key);
+        for video in html.split("<video").skip(1) {
+            let tag = video.split('>').next().unwrap();
+            assert!(tag.contains("preload=\"none\"") && !tag.contains("src=") && !tag.contains("autoplay"), "{tag}");
+        }
+    }
+}
+
+#[test]
+fn an_english_course_speaks_english() {
+    let english = CourseView { language: "en-GB".into(), ..course() };
+    let page = text(&course_pages(&english)[1]);
+    assert!(page.contains("<html lang=\"en-GB\">") && page.contains("Play the lecture") && page.contains("1 h 05 min"));
+}
+
+#[test]
+fn an_unlinkable_download_is_named_but_not_linked() {
+    let mut course = course();
+    course.modules[0].lectures[0].files[0].uri = "javascript:alert(1)".into();
+    let page = text(&course_pages(&course)[1]);
+    assert!(page.contains("<li><bdi>Tóm tắt</bdi>") && !page.contains("javascript:"));
+}
+
+#[test]
+fn assets_are_named_by_their_bytes_and_bring_a_player_with_separate_voice() {
+    let assets = assets();
+    for asset in &assets {
+        let digest = Digest::of(&asset.bytes).to_string();
+        assert!(asset.key.contains(&digest[..16]) && asset.caching == Caching::Immutable, "{}", asset.key);
+    }
+    // hls.js's light build plays our packages without sound: it leaves alternate audio out.
+    let hls = assets.iter().find(|a| a.key.starts_with("hls-")).unwrap();
+    assert!(String::from_utf8_lossy(&hls.bytes).contains("audio-stream-controller"));
+}
+
+#[test]
+fn a_package_has_a_page_of_its_own_with_everything_it_needs() {
+    let pages = package_pages(&LectureView { master_uri: "master.m3u8".into(), ..lecture("index", "Bài") });
+    let index = text(pages.iter().find(|p| p.key == "index.html").unwrap());
+    assert!(index.contains("data-src=\"master.m3u8\"") && index.contains("<td>59 MB</td>"));
+    assert!(pages.iter().filter(|p| p.key != "index.html").all(|p| p.key.starts_with("hls-") || index.contains(&p.key)));
+}
+
+/// Every place where an author's words go.
+fn filled_with(words: &str) -> Vec<Page> {
+    let mut course = course();
+    for slot in [&mut course.title, &mut course.licence] {
+        *slot = words.into();
+    }
+    for module in &mut course.modules {
+        module.title = words.into();
+        for lecture in &mut module.lectures {
+            lecture.title = words.into();
+            lecture.presenter = Some(words.into());
+            lecture.ways[0].name = words.into();
+            lecture.files[0].title = words.into();
+        }
+    }
+    let mut pages = course_pages(&course);
+    pages.push(index_page(&[CourseSummary { id: "tim-mach".into(), title: words.into(), lectures: 3, duration_s: 9.0 }]));
+    pages
+}
+
+#[test]
+fn hostile_words_change_no_markup() {
+    let plain = filled_with("x");
+    for words in [
+        "</bdi></title><script>alert(1)</script>",
+        "\"><img src=x onerror=alert(1)>",
+        "' onmouseover='alert(1)",
+        "<!-- ",
+        "]]>&lt;script&gt;",
+        "\u{202e}txet\u{2066}",
+        "\0\u{7}\u{1b}[31m",
+    ] {
+        for (page, reference) in filled_with(words).iter().zip(&plain) {
+            assert_eq!(skeleton(&text(page)), skeleton(&text(reference)), "{words:?} in {}", page.key);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+    #[test]
+    fn any_words_change_no_markup(words: String, id in "[^/]{1,12}") {
+        let plain = filled_with("x");
+        for (page, reference) in filled_with(&words).iter().zip(&plain) {
+            prop_assert_eq!(skeleton(&text(page)), skeleton(&text(reference)));
+        }
+        let mut course = course();
+        course.modules[0].lectures[0].id = id;
+        for page in course_pages(&course) {
+            prop_assert!(!text(&page).contains("href=\"\""));
+        }
+    }
+
+    /// An override that an author wrote ends with the element around it.
+    #[test]
+    fn directional_controls_stay_inside_bdi_or_the_title(words in "[\u{202a}-\u{202e}\u{2066}-\u{2069}a-c]{1,8}") {
+        for page in filled_with(&words) {
+            let html = text(&page);
+            let outside: String = html.split("<title>").flat_map(|p| p.split("</title>").last()).collect::<String>()
+                .split("<bdi>").map(|p| p.split("</bdi>").last().unwrap()).collect();
+            prop_assert_eq!(outside.find(|c| ('\u{202a}'..='\u{202e}').contains(&c) || ('\u{2066}'..='\u{2069}').contains(&c)), None);
+        }
+    }
+}
