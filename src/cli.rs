@@ -1,7 +1,12 @@
 //! The command line: flags in, one library call, print. `printer` alone knows terminals. Exit codes: 0 ok, 1 failed,
 //! 2 usage, 3 partly done, 4 bad input, 5 store or queue unreachable, 130 interrupted.
 
+mod diff;
+mod encoder;
 mod printer;
+mod publish;
+mod releases;
+mod rollback;
 
 pub use printer::Printer;
 
@@ -32,6 +37,14 @@ pub struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Publish a course: encode what has changed, send what is missing, make it what learners see.
+    Publish(publish::Args),
+    /// The releases of a course, oldest first.
+    Releases(releases::Args),
+    /// What would change for learners if another release were made current.
+    Diff(diff::Args),
+    /// Make an earlier release of a course current again.
+    Rollback(rollback::Args),
     /// One piece of media work in a process of its own; Rivulet starts these itself.
     #[command(hide = true)]
     Child { verb: String },
@@ -86,8 +99,12 @@ pub fn run(cli: Cli) -> ExitCode {
 }
 
 /// Every verb returns its exit code: 0, or 3 where a part was done and said so.
-async fn dispatch(command: Command, _printer: &Printer, _ctx: &Ctx) -> Result<u8> {
+async fn dispatch(command: Command, printer: &Printer, ctx: &Ctx) -> Result<u8> {
     match command {
+        Command::Publish(args) => publish::run(args, printer, ctx).await,
+        Command::Releases(args) => releases::run(args, printer, ctx).await,
+        Command::Diff(args) => diff::run(args, printer, ctx).await,
+        Command::Rollback(args) => rollback::run(args, printer, ctx).await,
         Command::Child { .. } => unreachable!("children are served before the runtime starts"),
     }
 }
@@ -96,4 +113,9 @@ async fn dispatch(command: Command, _printer: &Printer, _ctx: &Ctx) -> Result<u8
 fn child(verb: &str) -> u8 {
     eprintln!("error: no child verb {verb}");
     2
+}
+
+/// The encoder of this machine.
+fn encoder() -> impl crate::publish::Encoder {
+    encoder::Local
 }

@@ -3,9 +3,13 @@
 
 pub mod child;
 pub mod cli;
+pub mod course;
 pub mod error;
+pub mod manifest;
 pub mod package;
+pub mod pages;
 pub mod probe;
 pub mod progress;
+pub mod publish;
 pub mod store;
 pub mod units;
