@@ -166,7 +166,9 @@ impl Object {
     pub fn key(&self) -> Result<Key> {
         let named = self.key.strip_prefix("blobs/").and_then(|k| k.get(3..)).and_then(|k| k.split_once('.'));
         match named {
-            Some((digest, ext)) if digest == self.sha256.to_string() && self.key == blob_name(&self.sha256, &format!("x.{ext}")) => Key::new(&self.key),
+            Some((digest, ext)) if digest == self.sha256.to_string() && self.key == blob_name(&self.sha256, &format!("x.{ext}")) => {
+                Key::new(&self.key)
+            }
             _ => Err(Error::new(Kind::Corrupt, format!("the manifest names an object {} that is not the name of its digest", self.key))),
         }
     }
@@ -299,7 +301,9 @@ pub fn diff(old: &Release, new: &Release) -> Diff {
         };
         list.push(lecture.id.clone());
     }
-    let order = |r: &Release, other: &Release| r.lectures.iter().filter(|l| other.lecture(&l.id).is_some()).map(|l| l.id.clone()).collect::<Vec<_>>();
+    let order = |r: &Release, other: &Release| {
+        r.lectures.iter().filter(|l| other.lecture(&l.id).is_some()).map(|l| l.id.clone()).collect::<Vec<_>>()
+    };
     diff.course_edited = (&old.title, &old.language, &old.licence, &old.modules) != (&new.title, &new.language, &new.licence, &new.modules)
         || order(old, new) != order(new, old);
     for (_, object) in new.objects().into_iter().filter(|(key, _)| !known.contains(key)) {
@@ -347,7 +351,18 @@ mod tests {
     fn release(n: u64, lectures: Vec<Lecture>) -> Release {
         let title = Text(BTreeMap::from([("vi".into(), "C".into())]));
         let previous = (n > 1).then(|| n - 1);
-        Release { format: 1, course: "c".into(), release: n, previous, stage: Stage::Full, title, language: "vi".into(), licence: None, modules: vec![], lectures }
+        Release {
+            format: 1,
+            course: "c".into(),
+            release: n,
+            previous,
+            stage: Stage::Full,
+            title,
+            language: "vi".into(),
+            licence: None,
+            modules: vec![],
+            lectures,
+        }
     }
 
     #[test]
@@ -378,7 +393,9 @@ mod tests {
     fn an_object_is_named_by_its_digest_or_refused() {
         let good = object("a.mp4");
         assert!(good.key().is_ok());
-        for key in ["blobs/../etc/passwd", "index.html", "blobs/", "blobs/é", &good.key.replace("blobs/", "blobs/x"), &format!("{}/x", good.key)] {
+        for key in
+            ["blobs/../etc/passwd", "index.html", "blobs/", "blobs/é", &good.key.replace("blobs/", "blobs/x"), &format!("{}/x", good.key)]
+        {
             assert!(Object { key: key.to_string(), ..good.clone() }.key().is_err(), "{key}");
         }
         assert!(Object { sha256: Digest::of(b"other"), ..good }.key().is_err());

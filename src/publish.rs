@@ -270,12 +270,14 @@ impl<'a> Job<'a> {
 fn not_encoded(mut failed: Vec<(String, Error)>, n: usize, course: &str) -> Error {
     if n == 1 {
         let (id, e) = failed.remove(0);
-        let error = Error::new(e.kind(), format!("cannot publish \"{course}\": lecture \"{id}\" failed; learners see what they saw before"));
+        let error =
+            Error::new(e.kind(), format!("cannot publish \"{course}\": lecture \"{id}\" failed; learners see what they saw before"));
         return error.caused_by(e);
     }
     let kind = failed[0].1.kind();
     let each: Vec<String> = failed.iter().map(|(id, e)| format!("lecture \"{id}\": {}", e.report().replace('\n', "; "))).collect();
-    Error::new(kind, format!("cannot publish \"{course}\": {n} lectures failed; learners see what they saw before")).caused_by(each.join("\n"))
+    Error::new(kind, format!("cannot publish \"{course}\": {n} lectures failed; learners see what they saw before"))
+        .caused_by(each.join("\n"))
 }
 
 /// Every object of a release must be in the store, whole, before the release may be.

@@ -99,7 +99,11 @@ pub enum Body<'a> {
     Bytes(&'a [u8]),
     /// A file that must have these very bytes: it is digested on its way in, and one that differs is refused
     /// (`Corrupt`) with nothing stored.
-    File { path: &'a Path, sha256: Digest, bytes: u64 },
+    File {
+        path: &'a Path,
+        sha256: Digest,
+        bytes: u64,
+    },
 }
 
 /// Objects by name. All calls may be repeated. Errors: `NotFound`, `Conflict` (a precondition failed), `Denied`,
@@ -142,9 +146,8 @@ pub fn open(name: &str, expect: Expect) -> Result<Arc<dyn Store>> {
         (dir::Looks::Store, _) | (dir::Looks::Empty, Expect::NewOrStore) => Ok(Arc::new(store)),
         (dir::Looks::Foreign, _) => Err(Error::usage(format!("{name} holds other files and is not a store"))
             .hint("a store is a directory of its own; name a new or an empty one")),
-        (dir::Looks::Empty, Expect::Store) => {
-            Err(Error::new(crate::error::Kind::NotFound, format!("there is no store in {name}")).hint("`rivulet publish COURSE.toml --to DIR` makes one"))
-        }
+        (dir::Looks::Empty, Expect::Store) => Err(Error::new(crate::error::Kind::NotFound, format!("there is no store in {name}"))
+            .hint("`rivulet publish COURSE.toml --to DIR` makes one")),
     }
 }
 

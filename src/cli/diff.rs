@@ -34,7 +34,8 @@ pub async fn run(args: Args, printer: &Printer, _: &Ctx) -> Result<u8> {
         return Ok(0);
     }
     printer.data(&format!("{}: from release {from} to {to}", args.course));
-    for (what, lectures) in [("added", &diff.added), ("removed", &diff.removed), ("other media", &diff.reencoded), ("edited", &diff.edited)] {
+    for (what, lectures) in [("added", &diff.added), ("removed", &diff.removed), ("other media", &diff.reencoded), ("edited", &diff.edited)]
+    {
         if !lectures.is_empty() {
             printer.data(&format!("  {what}: {}", lectures.join(", ")));
         }
@@ -43,6 +44,9 @@ pub async fn run(args: Args, printer: &Printer, _: &Ctx) -> Result<u8> {
         printer.data("  the course's own texts, modules or order");
     }
     let (new, again) = (Bytes(diff.new_bytes), Bytes(diff.again_bytes));
-    printer.data(&format!("  {} objects that {from} does not have, {new}; {again} of them in lectures that learners may have already", diff.new_objects));
+    printer.data(&format!(
+        "  {} objects that {from} does not have, {new}; {again} of them in lectures that learners may have already",
+        diff.new_objects
+    ));
     Ok(0)
 }

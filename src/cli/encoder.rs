@@ -17,7 +17,8 @@ impl Encoder for Local {
         Box::pin(async move {
             let mut recordings = Vec::new();
             for path in &request.recordings {
-                let (sha256, bytes) = std::fs::File::open(path).and_then(Digest::of_reader).doing(|| format!("cannot read {}", path.display()))?;
+                let (sha256, bytes) =
+                    std::fs::File::open(path).and_then(Digest::of_reader).doing(|| format!("cannot read {}", path.display()))?;
                 recordings.push(RecordingRef { name: file_name(path), sha256, bytes });
             }
             let profile_sha256 = Digest::of(request.profile.as_bytes());

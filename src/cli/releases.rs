@@ -24,7 +24,13 @@ pub async fn run(args: Args, printer: &Printer, _: &Ctx) -> Result<u8> {
         let mark = if line.current { "*" } else { " " };
         let over = line.previous.map_or("the first".to_string(), |p| format!("after {p}"));
         let time = MediaTime::from_seconds(line.duration_s);
-        printer.data(&format!("{mark} {:>4}  {:<5}  {:>3} lectures  {time:>10}  {:>10}  {over}", line.release, line.stage.to_string(), line.lectures, Bytes(line.bytes).to_string()));
+        printer.data(&format!(
+            "{mark} {:>4}  {:<5}  {:>3} lectures  {time:>10}  {:>10}  {over}",
+            line.release,
+            line.stage.to_string(),
+            line.lectures,
+            Bytes(line.bytes).to_string()
+        ));
     }
     Ok(0)
 }

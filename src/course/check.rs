@@ -68,7 +68,12 @@ impl Check<'_> {
         }
         let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
         if !name.bytes().all(legal) || name.starts_with('-') || name.len() > ID_CHARS {
-            self.problem(id.line, format!("\"{name}\" cannot be the id of {what}: it is part of web addresses (a to z, 0 to 9, - inside, at most {ID_CHARS})"));
+            self.problem(
+                id.line,
+                format!(
+                    "\"{name}\" cannot be the id of {what}: it is part of web addresses (a to z, 0 to 9, - inside, at most {ID_CHARS})"
+                ),
+            );
         }
         name.clone()
     }
@@ -97,14 +102,20 @@ impl Check<'_> {
         }
         for before in &raw.prerequisites {
             if !course.lectures.iter().any(|l| l.id.as_ref().is_some_and(|id| id.value == before.value)) {
-                self.problem(before.line, format!("the prerequisite \"{}\" of lecture \"{name}\" is no lecture of this course", before.value));
+                self.problem(
+                    before.line,
+                    format!("the prerequisite \"{}\" of lecture \"{name}\" is no lecture of this course", before.value),
+                );
             }
         }
         let trims = raw.trims.as_ref().map(|trims| {
             let found = Trims { start_s: trims.value.start_s.unwrap_or(0.0), end_s: trims.value.end_s };
             if found.end_s.is_some_and(|end| end <= found.start_s) {
                 let end = found.end_s.unwrap_or_default();
-                self.problem(trims.line, format!("the trims of lecture \"{name}\" end at {end} s, which is not after their start at {} s", found.start_s));
+                self.problem(
+                    trims.line,
+                    format!("the trims of lecture \"{name}\" end at {end} s, which is not after their start at {} s", found.start_s),
+                );
             }
             found
         });

@@ -57,8 +57,7 @@ pub(super) struct RawTrims {
 
 const COURSE: &[&str] = &["id", "title", "language", "licence", "modules", "lectures"];
 const MODULE: &[&str] = &["id", "title"];
-const LECTURE: &[&str] =
-    &["id", "title", "module", "recording", "presenter", "captions", "handout", "prerequisites", "trims"];
+const LECTURE: &[&str] = &["id", "title", "module", "recording", "presenter", "captions", "handout", "prerequisites", "trims"];
 const TRIMS: &[&str] = &["start", "end"];
 
 /// The fields of a course file; `None` if it is no TOML at all.
@@ -125,7 +124,10 @@ impl Walk<'_> {
         self.unknown(fields, LECTURE);
         let recordings = self.strings(fields, "recording", true);
         if recordings.is_empty() && fields.table.get("recording").is_none() {
-            self.problem(fields.line, format!("{} has no recording (a path, or a list of paths that are one recording in order)", fields.what));
+            self.problem(
+                fields.line,
+                format!("{} has no recording (a path, or a list of paths that are one recording in order)", fields.what),
+            );
         }
         RawLecture {
             line: fields.line,
@@ -191,7 +193,13 @@ impl Walk<'_> {
             return Some(At { value: RawText::Languages(languages), line });
         }
         if !item.is_str() {
-            self.wrong_type(line, fields, "title", item.type_name(), "a text in quotes, or one per language: { vi = \"...\", en = \"...\" }");
+            self.wrong_type(
+                line,
+                fields,
+                "title",
+                item.type_name(),
+                "a text in quotes, or one per language: { vi = \"...\", en = \"...\" }",
+            );
             return None;
         }
         self.string(fields, "title").map(|s| At { value: RawText::Plain(s.value), line })

@@ -3,7 +3,9 @@ use super::*;
 /// A directory with the files that the texts below name.
 fn place() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
-    for (name, text) in [("a.mp4", "a"), ("b1.mts", "b"), ("b2.mts", "b"), ("a.vi.vtt", "WEBVTT\n"), ("a.pdf", "%PDF"), ("no.vtt", "1\n00:00")] {
+    for (name, text) in
+        [("a.mp4", "a"), ("b1.mts", "b"), ("b2.mts", "b"), ("a.vi.vtt", "WEBVTT\n"), ("a.pdf", "%PDF"), ("no.vtt", "1\n00:00")]
+    {
         std::fs::write(dir.path().join(name), text).unwrap();
     }
     dir
@@ -156,7 +158,10 @@ fn a_syntax_error_has_its_line() {
 
 #[test]
 fn a_lecture_of_a_course_with_modules_says_its_module_and_others_need_not() {
-    assert_eq!(wrong(&changed("module = \"phoi\"\nrecording = \"a.mp4\"", "recording = \"a.mp4\"")), ["11: lecture \"viem-phoi\" does not say its module"]);
+    assert_eq!(
+        wrong(&changed("module = \"phoi\"\nrecording = \"a.mp4\"", "recording = \"a.mp4\"")),
+        ["11: lecture \"viem-phoi\" does not say its module"]
+    );
     let dir = place();
     let plain = "id = \"x\"\ntitle = \"X\"\nlanguage = \"vi\"\nlectures = [{ id = \"a\", title = \"A\", recording = \"a.mp4\" }]\n";
     assert_eq!(read(plain, dir.path()).1, []);
@@ -172,7 +177,8 @@ fn missing_files_are_problems_that_can_be_accepted() {
     let refused = load(&path).unwrap().accept(|_| false).unwrap_err();
     assert_eq!(refused.kind(), Kind::Usage);
     assert!(refused.what().contains("course.toml:15: the recording gone.mp4 is not there"), "{refused}");
-    let accepted = load(&path).unwrap().accept(|m| *m == Missing { lecture: "viem-phoi".into(), part: Part::Recording, name: "gone.mp4".into() });
+    let accepted =
+        load(&path).unwrap().accept(|m| *m == Missing { lecture: "viem-phoi".into(), part: Part::Recording, name: "gone.mp4".into() });
     assert_eq!(accepted.unwrap().lectures.len(), 2);
     assert_eq!(check(&path).unwrap().len(), 1);
 }

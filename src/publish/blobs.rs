@@ -71,7 +71,13 @@ pub(super) async fn send(store: &dyn Store, known: &mut Known, parcels: &[Parcel
         known.add(object);
         sent.add(object.bytes);
         done += object.bytes;
-        ctx.progress.event(Event::Progress { task: task.into(), stage: "sending".into(), done: done as f64, total: total as f64, unit: Unit::Bytes });
+        ctx.progress.event(Event::Progress {
+            task: task.into(),
+            stage: "sending".into(),
+            done: done as f64,
+            total: total as f64,
+            unit: Unit::Bytes,
+        });
     }
     if !missing.is_empty() {
         ctx.progress.event(Event::Done { task: task.into(), stage: "sending".into(), seconds: began.elapsed().as_secs_f64() });

@@ -57,7 +57,12 @@ pub async fn compare(store: &dyn Store, course: &str, to: Option<u64>) -> Result
     let current = state::release_of(store, head.current.as_ref().ok_or_else(|| no_course(store, course))?).await?;
     let to = match to.or(current.previous) {
         Some(n) => n,
-        None => return Err(Error::usage(format!("release {} is the first of \"{course}\": there is nothing to compare it with", current.release))),
+        None => {
+            return Err(Error::usage(format!(
+                "release {} is the first of \"{course}\": there is nothing to compare it with",
+                current.release
+            )));
+        }
     };
     let other = find(store, course, to).await?;
     Ok((current.release, to, manifest::diff(&current, &other)))

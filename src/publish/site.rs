@@ -132,11 +132,13 @@ pub fn course_view(release: &Release) -> Result<CourseView> {
             prerequisites: l.prerequisites.clone(),
         })
     };
-    let of_module = |id: Option<&str>| release.lectures.iter().filter(|l| l.module.as_deref() == id).map(lecture).collect::<Result<Vec<_>>>();
+    let of_module =
+        |id: Option<&str>| release.lectures.iter().filter(|l| l.module.as_deref() == id).map(lecture).collect::<Result<Vec<_>>>();
     let modules = match release.modules.is_empty() {
         true => vec![ModuleView { id: "lectures".into(), title: text(&release.title), lectures: of_module(None)? }],
         false => {
-            let module = |m: &crate::manifest::Module| Ok(ModuleView { id: m.id.clone(), title: text(&m.title), lectures: of_module(Some(&m.id))? });
+            let module =
+                |m: &crate::manifest::Module| Ok(ModuleView { id: m.id.clone(), title: text(&m.title), lectures: of_module(Some(&m.id))? });
             release.modules.iter().map(module).collect::<Result<_>>()?
         }
     };

@@ -59,7 +59,11 @@ pub async fn verify_store(store: &dyn Store, repair: bool, ctx: &Ctx) -> Result<
         let pointed = pointers.iter().any(|p| p.course == *course);
         let pointer = format!("courses/{course}/current.json");
         if !pointed && store.head(&Key::new(&pointer)?).await?.is_some() {
-            report.fault(&pointer, format!("cannot be read; `rivulet rollback STORE {course} N` cannot mend it, publish the course again after deleting it"), false);
+            report.fault(
+                &pointer,
+                format!("cannot be read; `rivulet rollback STORE {course} N` cannot mend it, publish the course again after deleting it"),
+                false,
+            );
         }
         releases(store, course, &mut report, &mut needed).await?;
     }
@@ -69,7 +73,11 @@ pub async fn verify_store(store: &dyn Store, repair: bool, ctx: &Ctx) -> Result<
             Ok(release) => release,
             Err(e) if matches!(e.kind(), Kind::Corrupt | Kind::NotFound | Kind::Unsupported) => {
                 let key = format!("courses/{}/current.json", current.course);
-                report.fault(&key, format!("points at release {}, which cannot be used: {e}; roll back to another", current.release), false);
+                report.fault(
+                    &key,
+                    format!("points at release {}, which cannot be used: {e}; roll back to another", current.release),
+                    false,
+                );
                 continue;
             }
             Err(e) => return Err(e),
@@ -92,7 +100,9 @@ pub async fn verify_store(store: &dyn Store, repair: bool, ctx: &Ctx) -> Result<
             }
             if repair {
                 match change {
-                    site::Change::Write(key, bytes, caching) => drop(store.put(&key, Body::Bytes(&bytes), caching, Precondition::None).await?),
+                    site::Change::Write(key, bytes, caching) => {
+                        drop(store.put(&key, Body::Bytes(&bytes), caching, Precondition::None).await?)
+                    }
                     site::Change::Delete(key) => store.delete(&key).await?,
                 }
             }
@@ -143,7 +153,11 @@ async fn blobs(store: &dyn Store, needed: BTreeMap<String, (Object, String)>, re
         report.objects += 1;
         report.bytes += object.bytes;
         let Some(&bytes) = there.get(&name) else {
-            report.fault(&name, format!("is missing; lecture {whose} needs it. Publish again from the machine that has the recording"), false);
+            report.fault(
+                &name,
+                format!("is missing; lecture {whose} needs it. Publish again from the machine that has the recording"),
+                false,
+            );
             continue;
         };
         let key = object.key()?;
@@ -154,7 +168,11 @@ async fn blobs(store: &dyn Store, needed: BTreeMap<String, (Object, String)>, re
             store.delete(&key).await?;
         }
         let then = if repair { "taken away" } else { "--repair takes it away" };
-        report.fault(&name, format!("is damaged ({then}); lecture {whose} needs it. Then publish again from the machine that has the recording"), false);
+        report.fault(
+            &name,
+            format!("is damaged ({then}); lecture {whose} needs it. Then publish again from the machine that has the recording"),
+            false,
+        );
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 //! one. The part file is also the lock of its key (flock): conditional writes compare while they hold it, two writers of
 //! one key take turns, and what a killed writer left is known by nobody holding it.
 
-use super::{BoxFuture, Body, Caching, Key, Meta, Precondition, Store};
+use super::{Body, BoxFuture, Caching, Key, Meta, Precondition, Store};
 use crate::error::{Error, Kind, Result, ResultExt};
 use crate::units::{Digest, Hasher};
 use std::fs::{File, TryLockError};

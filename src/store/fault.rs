@@ -1,6 +1,6 @@
 //! A store that fails when told to, and lets a reader look after every operation.
 
-use super::{BoxFuture, Body, Caching, Key, Meta, Precondition, Store};
+use super::{Body, BoxFuture, Caching, Key, Meta, Precondition, Store};
 use crate::error::{Error, Kind, Result};
 use std::future::Future;
 use std::ops::Range;

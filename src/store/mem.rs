@@ -1,6 +1,6 @@
 //! A store in memory: the plainest reading of the contract, for tests of everything above stores.
 
-use super::{BoxFuture, Body, Caching, Key, Meta, Precondition, Store};
+use super::{Body, BoxFuture, Caching, Key, Meta, Precondition, Store};
 use crate::error::{Error, Kind, Result, ResultExt};
 use crate::units::Digest;
 use std::collections::BTreeMap;
