@@ -11,6 +11,11 @@ mod printer;
 mod probe;
 mod recording;
 mod serve;
+mod diff;
+mod encoder;
+mod publish;
+mod releases;
+mod rollback;
 
 pub use printer::Printer;
 
@@ -49,6 +54,14 @@ enum Command {
     Clean(clean::Args),
     Check(check::Args),
     Serve(serve::Args),
+    /// Publish a course: encode what has changed, send what is missing, make it what learners see.
+    Publish(publish::Args),
+    /// The releases of a course, oldest first.
+    Releases(releases::Args),
+    /// What would change for learners if another release were made current.
+    Diff(diff::Args),
+    /// Make an earlier release of a course current again.
+    Rollback(rollback::Args),
     /// One piece of media work in a process of its own; Rivulet starts these itself.
     #[command(hide = true)]
     Child {
@@ -115,6 +128,10 @@ async fn dispatch(command: Command, printer: &Printer, ctx: &Ctx) -> Result<u8> 
         Command::Clean(args) => clean::run(args, printer, ctx).await,
         Command::Check(args) => check::run(args, printer, ctx).await,
         Command::Serve(args) => serve::run(args, printer, ctx).await,
+        Command::Publish(args) => publish::run(args, printer, ctx).await,
+        Command::Releases(args) => releases::run(args, printer, ctx).await,
+        Command::Diff(args) => diff::run(args, printer, ctx).await,
+        Command::Rollback(args) => rollback::run(args, printer, ctx).await,
         Command::Child { .. } => unreachable!("children are served before the runtime starts"),
     }
 }
@@ -133,4 +150,9 @@ fn child(verb: &str) -> u8 {
             2
         }
     }
+}
+
+/// The encoder of this machine.
+fn encoder() -> impl crate::publish::Encoder {
+    encoder::Local
 }

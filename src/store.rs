@@ -1,29 +1,62 @@
-//! Where releases live: a directory, later a bucket. [`Store`]'s comments are the contract that every store keeps.
+//! Where releases live: a directory, later a bucket. [`Store`]'s comments are the contract that every store keeps;
+//! `contract` tests it on each. Nothing above this module knows which kind of store it talks to.
 
 pub mod dir;
+pub mod mem;
 
-use crate::error::Result;
+#[cfg(test)]
+pub mod contract;
+#[cfg(test)]
+pub mod fault;
+
+use crate::error::{Error, Result};
+use crate::units::Digest;
 use std::future::Future;
 use std::ops::Range;
+use std::path::Path;
 use std::pin::Pin;
+use std::sync::Arc;
 
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
 
-/// A store-relative name: `/`-separated, no empty part, no `.` or `..`, no leading `/`.
+/// A store-relative name: `/`-separated, no empty part, no leading `/`, no part that begins with a dot (`.` and `..`
+/// would leave the store, and a directory store keeps its unfinished writes under such names).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key(String);
 
 impl Key {
     pub fn new(name: impl Into<String>) -> Result<Key> {
         let name = name.into();
-        let bad = name.split('/').any(|p| p.is_empty() || p == "." || p == "..") || name.contains(['\0', '\\']);
+        let bad = name.split('/').any(|p| p.is_empty() || p.starts_with('.')) || name.contains(['\0', '\\']);
         match bad {
-            true => Err(crate::error::Error::usage(format!("\"{name}\" is not a name in a store"))),
+            true => Err(Error::usage(format!("\"{name}\" is not a name in a store"))),
             false => Ok(Key(name)),
         }
     }
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+    /// What HTTP calls it, from the extension: a store has no other place to keep it in common with a directory.
+    pub fn content_type(&self) -> &'static str {
+        let name = self.0.rsplit('/').next().unwrap_or_default();
+        match name.rsplit_once('.').map(|(_, ext)| ext).unwrap_or_default() {
+            "m3u8" => "application/vnd.apple.mpegurl",
+            "mp4" => "video/mp4",
+            "m4a" => "audio/mp4",
+            "json" => "application/json",
+            "html" => "text/html; charset=utf-8",
+            "css" => "text/css; charset=utf-8",
+            "js" => "text/javascript; charset=utf-8",
+            "vtt" => "text/vtt; charset=utf-8",
+            "txt" => "text/plain; charset=utf-8",
+            "webp" => "image/webp",
+            "png" => "image/png",
+            "jpg" | "jpeg" => "image/jpeg",
+            "svg" => "image/svg+xml",
+            "pdf" => "application/pdf",
+            "webmanifest" => "application/manifest+json",
+            _ => "application/octet-stream",
+        }
     }
 }
 impl std::fmt::Display for Key {
@@ -61,13 +94,20 @@ pub enum Caching {
 }
 
 /// Where the bytes of a put come from.
+#[derive(Clone, Copy)]
 pub enum Body<'a> {
     Bytes(&'a [u8]),
-    File(&'a std::path::Path),
+    /// A file that must have these very bytes: it is digested on its way in, and one that differs is refused
+    /// (`Corrupt`) with nothing stored.
+    File {
+        path: &'a Path,
+        sha256: Digest,
+        bytes: u64,
+    },
 }
 
 /// Objects by name. All calls may be repeated. Errors: `NotFound`, `Conflict` (a precondition failed), `Denied`,
-/// `Limit` (no space), `Unavailable` (may be tried again).
+/// `Limit` (no space), `Corrupt` (a file is not what its caller says), `Unavailable` (may be tried again).
 pub trait Store: Send + Sync {
     /// For messages: the directory or URL.
     fn describe(&self) -> String;
@@ -77,8 +117,45 @@ pub trait Store: Send + Sync {
     fn head<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Option<Meta>>;
     /// Whole or not at all: a reader never sees half an object, and what is acknowledged survives a power cut.
     fn put<'a>(&'a self, key: &'a Key, body: Body<'a>, caching: Caching, when: Precondition) -> BoxFuture<'a, Meta>;
-    /// Everything below a prefix (a whole key or ending in `/`), sorted by key.
-    fn list<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Vec<(Key, Meta)>>;
+    /// Every key below a prefix (empty, or ending in `/`) with its bytes, sorted by key, in as few requests as the store
+    /// can. No versions: a directory would have to read every object for them.
+    fn list<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Vec<(Key, u64)>>;
     /// Gone afterwards; no error where nothing was.
     fn delete<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, ()>;
+    /// Removes what interrupted puts of ours left behind and nobody is writing now; gives their number.
+    fn tidy<'a>(&'a self) -> BoxFuture<'a, u64>;
+}
+
+/// What [`open`] may find at the place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expect {
+    /// A store, or a place for a new one.
+    NewOrStore,
+    /// A store with something in it.
+    Store,
+}
+
+/// The store that a command line names. A directory that holds other people's files is refused rather than mixed with.
+pub fn open(name: &str, expect: Expect) -> Result<Arc<dyn Store>> {
+    if let Some((scheme, _)) = name.split_once("://") {
+        return Err(Error::usage(format!("\"{name}\" is not a store that this version can reach: {scheme}:// is unknown to it"))
+            .hint("name a directory"));
+    }
+    let store = dir::DirStore::new(name);
+    match (store.looks_like()?, expect) {
+        (dir::Looks::Store, _) | (dir::Looks::Empty, Expect::NewOrStore) => Ok(Arc::new(store)),
+        (dir::Looks::Foreign, _) => Err(Error::usage(format!("{name} holds other files and is not a store"))
+            .hint("a store is a directory of its own; name a new or an empty one")),
+        (dir::Looks::Empty, Expect::Store) => Err(Error::new(crate::error::Kind::NotFound, format!("there is no store in {name}"))
+            .hint("`rivulet publish COURSE.toml --to DIR` makes one")),
+    }
+}
+
+/// The bytes of an object, or `None` where nothing is there.
+pub async fn get_if_there(store: &dyn Store, key: &Key) -> Result<Option<Vec<u8>>> {
+    match store.get(key, None).await {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(e) if e.kind() == crate::error::Kind::NotFound => Ok(None),
+        Err(e) => Err(e),
+    }
 }

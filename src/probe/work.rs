@@ -144,7 +144,6 @@ pub fn work(job: Job, alive: &mut Reporter) -> Result<Source> {
     let audio_end_ns = voice_track.map_or(0, |t| t.end_ns);
     let mut source = Source {
         partial: false,
-        partial: false,
         path: path.clone(),
         sha256: job.sha256,
         bytes: job.bytes,

@@ -1,0 +1,73 @@
+//! `rivulet publish`
+
+use super::Printer;
+use crate::error::Result;
+use crate::progress::Ctx;
+use crate::publish::{self, Encoder, Forecast, Options, Published};
+use crate::store::{self, Expect};
+use crate::units::Bytes;
+use std::path::PathBuf;
+
+/// Learners see the old release until the new one is whole; stopped at any moment, the same command goes on.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The author's file.
+    course: PathBuf,
+    /// The store: a directory of its own, made if it is not there.
+    #[arg(long, value_name = "STORE")]
+    to: String,
+    /// For lectures that are encoded; others keep theirs only while it is the same.
+    #[arg(long, default_value = "rural-3g")]
+    profile: String,
+    /// Say what would be encoded and sent, and do nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Encode every lecture whose recording is here, changed or not (after an upgrade of rivulet).
+    #[arg(long)]
+    refresh: bool,
+}
+
+pub async fn run(args: Args, printer: &Printer, ctx: &Ctx) -> Result<u8> {
+    run_with(args, &super::encoder(), printer, ctx).await
+}
+
+/// The same with a given encoder.
+async fn run_with(args: Args, encoder: &dyn Encoder, printer: &Printer, ctx: &Ctx) -> Result<u8> {
+    let store = store::open(&args.to, Expect::NewOrStore)?;
+    let options = Options { profile: args.profile, refresh: args.refresh };
+    if args.dry_run {
+        let forecast = publish::forecast(&args.course, &*store, encoder, &options, ctx).await?;
+        match printer.json() {
+            true => printer.object(&forecast),
+            false => printer.data(&would(&forecast)),
+        }
+        return Ok(0);
+    }
+    let published = publish::publish(&args.course, &*store, encoder, &options, ctx).await?;
+    match printer.json() {
+        true => printer.object(&published),
+        false => printer.data(&summary(&published)),
+    }
+    Ok(0)
+}
+
+/// One line for people.
+pub(super) fn summary(done: &Published) -> String {
+    let sent = match done.objects_sent {
+        0 => "nothing to send".to_string(),
+        n => format!("{n} files sent, {}", Bytes(done.bytes_sent)),
+    };
+    format!("{}: release {} ({}) is current; {sent}; {} objects were there", done.course, done.release, done.stage, done.objects_known)
+}
+
+fn would(forecast: &Forecast) -> String {
+    let sent = format!("would send {} files, {}; {} objects are there", forecast.objects, Bytes(forecast.bytes), forecast.objects_known);
+    let mut lines = vec![format!("{}: {sent}", forecast.course)];
+    if !forecast.encode.is_empty() {
+        lines[0] = format!("{}: would encode {} first, then send what that gives", forecast.course, forecast.encode.join(", "));
+        if forecast.objects > 0 {
+            lines.push(format!("and {} other files, {}", forecast.objects, Bytes(forecast.bytes)));
+        }
+    }
+    lines.join("\n")
+}

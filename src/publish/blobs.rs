@@ -1,0 +1,192 @@
+//! Content on its way into `blobs/`: which objects a package becomes, what the store has of them, and the sending of
+//! the rest.
+
+use super::rename::{rename_uris, uris};
+use crate::course::file_name;
+use crate::error::{Error, Kind, Result, ResultExt};
+use crate::manifest::{Attachment, Lecture, Object, Rung, Source, Voice};
+use crate::package::{FileEntry, Package};
+use crate::progress::{Ctx, Event, Unit};
+use crate::store::{Body, Caching, Key, Precondition, Store};
+use crate::units::Digest;
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+/// Where an object's bytes are until they are in the store.
+pub(super) enum Content {
+    Bytes(Vec<u8>),
+    File(PathBuf),
+}
+
+/// An object and its bytes.
+pub(super) type Parcel = (Object, Content);
+
+/// How much was written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sent {
+    pub objects: u64,
+    pub bytes: u64,
+}
+
+impl Sent {
+    pub(super) fn add(&mut self, bytes: u64) {
+        self.objects += 1;
+        self.bytes += bytes;
+    }
+}
+
+/// What lies in `blobs/`, by one bulk list.
+pub(super) struct Known(HashMap<String, u64>);
+
+impl Known {
+    pub async fn of(store: &dyn Store) -> Result<Known> {
+        Ok(Known(store.list("blobs/").await?.into_iter().map(|(k, n)| (k.to_string(), n)).collect()))
+    }
+    /// Whether the object is there whole, as far as its length tells.
+    pub fn has(&self, object: &Object) -> bool {
+        self.0.get(&object.key) == Some(&object.bytes)
+    }
+    pub fn add(&mut self, object: &Object) {
+        self.0.insert(object.key.clone(), object.bytes);
+    }
+}
+
+/// Sends what the store does not have. `task` is what progress calls it.
+pub(super) async fn send(store: &dyn Store, known: &mut Known, parcels: &[Parcel], task: &str, sent: &mut Sent, ctx: &Ctx) -> Result<()> {
+    let began = std::time::Instant::now();
+    let missing: Vec<&Parcel> = parcels.iter().filter(|(o, _)| !known.has(o)).collect();
+    let total: u64 = missing.iter().map(|(o, _)| o.bytes).sum();
+    let mut done = 0;
+    for (object, content) in &missing {
+        ctx.check()?;
+        if known.has(object) {
+            // Two names for the same bytes.
+            continue;
+        }
+        let body = match content {
+            Content::Bytes(bytes) => Body::Bytes(bytes),
+            Content::File(path) => Body::File { path, sha256: object.sha256, bytes: object.bytes },
+        };
+        store.put(&object.key()?, body, Caching::Immutable, Precondition::None).await?;
+        known.add(object);
+        sent.add(object.bytes);
+        done += object.bytes;
+        ctx.progress.event(Event::Progress {
+            task: task.into(),
+            stage: "sending".into(),
+            done: done as f64,
+            total: total as f64,
+            unit: Unit::Bytes,
+        });
+    }
+    if !missing.is_empty() {
+        ctx.progress.event(Event::Done { task: task.into(), stage: "sending".into(), seconds: began.elapsed().as_secs_f64() });
+    }
+    Ok(())
+}
+
+/// A finished package as the manifest's lecture (texts and files of the author still empty) and its parcels. Playlists
+/// are checked against their digests here, media while they are copied.
+pub(super) fn from_package(dir: &Path, id: &str, source: Source) -> Result<(Lecture, Vec<Parcel>)> {
+    let path = dir.join("package.json");
+    let text = std::fs::read(&path).doing(|| format!("cannot read {}", path.display()))?;
+    let package: Package = serde_json::from_slice(&text).kind(Kind::Corrupt, || format!("{} is damaged", path.display()))?;
+    if package.format != 1 {
+        return Err(Error::new(Kind::Unsupported, format!("{} has format {}, this version reads 1", path.display(), package.format)));
+    }
+    let mut objects = BTreeMap::new();
+    let mut parcels: Vec<Parcel> = Vec::new();
+    let mut playlists: Vec<(&str, String)> = Vec::new();
+    for (name, entry) in &package.files {
+        // A name that leads out of the directory is refused like one that leads out of a store.
+        Key::new(name.as_str()).map_err(|e| Error::new(Kind::Corrupt, format!("{} is damaged", path.display())).caused_by(e))?;
+        match name.ends_with(".m3u8") {
+            true => playlists.push((name, playlist(&dir.join(name), entry)?)),
+            false => {
+                let object = Object::of(entry, name);
+                objects.insert(name.clone(), object.clone());
+                parcels.push((object, Content::File(dir.join(name))));
+            }
+        }
+    }
+    let whole = FileEntry { sha256: Digest::of(&text), bytes: text.len() as u64 };
+    let object = Object::of(&whole, "package.json");
+    objects.insert("package.json".into(), object.clone());
+    parcels.push((object, Content::Bytes(text)));
+    // Media playlists name media; multivariant ones name playlists, whose blob names are known when they are rendered.
+    while !playlists.is_empty() {
+        let ready = playlists.iter().position(|(_, text)| uris(text).iter().all(|u| objects.contains_key(u)));
+        let Some(ready) = ready else {
+            let (name, text) = &playlists[0];
+            let gone = uris(text).into_iter().find(|u| !objects.contains_key(u)).unwrap_or_default();
+            return Err(Error::new(Kind::Corrupt, format!("{} names {gone}, which is not in the package", dir.join(name).display())));
+        };
+        let (name, text) = playlists.remove(ready);
+        let renamed = rename_uris(&text, &|uri| objects.get(uri).map(|o: &Object| sibling(&o.key)))?.into_bytes();
+        let object = Object::of(&FileEntry { sha256: Digest::of(&renamed), bytes: renamed.len() as u64 }, name);
+        objects.insert(name.to_string(), object.clone());
+        parcels.push((object, Content::Bytes(renamed)));
+    }
+    if !objects.contains_key(super::MASTER) {
+        return Err(Error::new(Kind::Corrupt, format!("the package {} has no {}", dir.display(), super::MASTER)));
+    }
+    let rung = |r: &crate::package::Rung| Rung {
+        name: r.name.clone(),
+        codec: r.codec.clone(),
+        width: r.width,
+        height: r.height,
+        bytes: r.bytes,
+        average_bps: r.average_bps,
+        peak_bps: r.peak_bps,
+    };
+    let voice = |v: &crate::package::Voice| Voice {
+        name: v.name.clone(),
+        codec: v.codec.clone(),
+        language: v.language.clone(),
+        bytes: v.bytes,
+        average_bps: v.average_bps,
+    };
+    let lecture = Lecture {
+        id: id.to_string(),
+        title: Default::default(),
+        module: None,
+        presenter: None,
+        prerequisites: Vec::new(),
+        duration_s: package.duration_s,
+        source,
+        plan: package.plan,
+        rungs: package.rungs.iter().map(rung).collect(),
+        voices: package.voices.iter().map(voice).collect(),
+        objects,
+        captions: BTreeMap::new(),
+        handout: None,
+    };
+    Ok((lecture, parcels))
+}
+
+fn playlist(path: &Path, entry: &FileEntry) -> Result<String> {
+    let bytes = std::fs::read(path).doing(|| format!("cannot read {}", path.display()))?;
+    if Digest::of(&bytes) != entry.sha256 {
+        return Err(crate::store::dir::differs(path));
+    }
+    String::from_utf8(bytes).kind(Kind::Corrupt, || format!("{} is not text", path.display()))
+}
+
+/// `blobs/ab/x` as another blob names it: `../ab/x`.
+fn sibling(key: &str) -> String {
+    format!("../{}", key.trim_start_matches("blobs/"))
+}
+
+/// [`sibling`] names as a course's folder needs them: `../ab/x` becomes `../blobs/ab/x`.
+pub(super) fn from_folder(sibling: &str) -> Option<String> {
+    sibling.strip_prefix("../").map(|rest| format!("../blobs/{rest}"))
+}
+
+/// A file of the author's.
+pub(super) fn attachment(path: &Path) -> Result<(Attachment, Parcel)> {
+    let doing = || format!("cannot read {}", path.display());
+    let (sha256, bytes) = std::fs::File::open(path).and_then(Digest::of_reader).doing(doing)?;
+    let name = file_name(path);
+    let object = Object::of(&FileEntry { sha256, bytes }, &name);
+    Ok((Attachment { name, object: object.clone() }, (object, Content::File(path.to_path_buf()))))
+}

@@ -1,0 +1,192 @@
+//! What becomes of each lecture of a course file: encoded, kept as the current release has it, or carried over from
+//! there because its recording is not on this machine. The author's texts and files are always those of the file.
+
+use super::blobs::{self, Known, Parcel};
+use super::{Encoder, LectureRequest, Options, off_runtime};
+use crate::course::{Course, Lecture, Missing, Part, file_name};
+use crate::error::{Error, Result};
+use crate::manifest::{self, Attachment, Release, Source};
+use crate::progress::Ctx;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// See the module.
+pub(super) enum Choice {
+    Encode(LectureRequest),
+    Keep,
+    Carry,
+}
+
+/// A lecture, what becomes of it, and what must be in the store for it.
+pub(super) struct Decided {
+    pub choice: Choice,
+    /// Of the recordings that are here.
+    pub source: Option<Source>,
+    /// Without the package's part until it is encoded.
+    pub lecture: manifest::Lecture,
+    pub parcels: Vec<Parcel>,
+}
+
+impl Decided {
+    /// Fills in what encoding gave; the author's part stays.
+    pub fn take(&mut self, encoded: manifest::Lecture, parcels: Vec<Parcel>) {
+        let author = std::mem::replace(&mut self.lecture, encoded);
+        self.lecture.title = author.title;
+        self.lecture.module = author.module;
+        self.lecture.presenter = author.presenter;
+        self.lecture.prerequisites = author.prerequisites;
+        self.lecture.captions = author.captions;
+        self.lecture.handout = author.handout;
+        self.parcels.extend(parcels);
+    }
+}
+
+/// Whether the current release has what is missing here: a file of that name, in that place of that lecture.
+pub(super) fn has(before: Option<&Release>, missing: &Missing) -> bool {
+    let Some(lecture) = before.and_then(|r| r.lecture(&missing.lecture)) else { return false };
+    match &missing.part {
+        Part::Recording => lecture.source.recordings.iter().any(|r| file_name(Path::new(&r.name)) == missing.name),
+        Part::Captions(language) => lecture.captions.get(language).is_some_and(|a| a.name == missing.name),
+        Part::Handout => lecture.handout.as_ref().is_some_and(|a| a.name == missing.name),
+    }
+}
+
+pub(super) async fn lecture(
+    course: &Course,
+    lecture: &Lecture,
+    before: Option<&Release>,
+    known: &Known,
+    encoder: &dyn Encoder,
+    options: &Options,
+    ctx: &Ctx,
+) -> Result<Decided> {
+    let id = &lecture.id;
+    let before = before.and_then(|r| r.lecture(id));
+    let request = LectureRequest {
+        course: course.id.clone(),
+        lecture: id.clone(),
+        recordings: lecture.recordings.clone(),
+        trims: lecture.trims,
+        title: lecture.title.in_language(&course.language).to_string(),
+        language: course.language.clone(),
+        profile: options.profile.clone(),
+    };
+    let here = lecture.recordings.iter().all(|path| path.is_file());
+    let source = match here {
+        true => Some(Source { trims: lecture.trims, ..encoder.source(&request).await? }),
+        false => None,
+    };
+    let whole = before.is_some_and(|b| b.objects.values().all(|o| known.has(o)));
+    let choice = choose(id, source.as_ref(), before, whole, lecture, options.refresh, request)?;
+    let base = match (&choice, before) {
+        (Choice::Encode(_), _) | (_, None) => unencoded(id, source.clone()),
+        (Choice::Keep, Some(before)) => before.clone(),
+        (Choice::Carry, Some(before)) => {
+            ctx.note(format!("{id}: its recording is not here; carried over from the current release (profile {})", before.source.profile));
+            before.clone()
+        }
+    };
+    let mut decided = Decided { choice, source, lecture: base, parcels: Vec::new() };
+    let author = Author { id, before, known, ctx };
+    let mut captions = BTreeMap::new();
+    for (language, path) in &lecture.captions {
+        let held = before.and_then(|b| b.captions.get(language));
+        captions.insert(language.clone(), author.file(path, held, &mut decided.parcels).await?);
+    }
+    let handout = match &lecture.handout {
+        Some(path) => Some(author.file(path, before.and_then(|b| b.handout.as_ref()), &mut decided.parcels).await?),
+        None => None,
+    };
+    let to = &mut decided.lecture;
+    to.title = lecture.title.clone();
+    to.module = lecture.module.clone();
+    to.presenter = lecture.presenter.clone();
+    to.prerequisites = lecture.prerequisites.clone();
+    (to.captions, to.handout) = (captions, handout);
+    Ok(decided)
+}
+
+/// The decision itself, pure.
+fn choose(
+    id: &str,
+    here: Option<&Source>,
+    before: Option<&manifest::Lecture>,
+    whole: bool,
+    lecture: &Lecture,
+    refresh: bool,
+    request: LectureRequest,
+) -> Result<Choice> {
+    match (here, before) {
+        (Some(source), Some(before)) if source.same(&before.source) && whole && !refresh => Ok(Choice::Keep),
+        (Some(_), _) => Ok(Choice::Encode(request)),
+        (None, Some(before)) if before.source.trims != lecture.trims => Err(Error::usage(format!(
+            "the trims of lecture \"{id}\" have changed, but its recording is not on this machine to be encoded again"
+        ))
+        .hint("publish from the machine that has the recording, or put the trims back")),
+        (None, Some(before)) if !same_names(before, lecture) => Err(Error::usage(format!(
+            "the recordings of lecture \"{id}\" are not the released ones, and not all of them are on this machine"
+        ))
+        .hint("publish from the machine that has them")),
+        (None, Some(_)) if !whole => Err(Error::usage(format!(
+            "lecture \"{id}\" has lost objects in the store, and its recording is not on this machine to make them again"
+        ))
+        .hint("publish from the machine that has the recording")),
+        (None, Some(_)) => Ok(Choice::Carry),
+        (None, None) => Err(Error::usage(format!("the recording of lecture \"{id}\" is not there"))),
+    }
+}
+
+/// Whether the file names the recordings that the release was made from, in their order.
+fn same_names(before: &manifest::Lecture, lecture: &Lecture) -> bool {
+    before.source.recordings.iter().map(|r| file_name(Path::new(&r.name))).eq(lecture.recordings.iter().map(|p| file_name(p)))
+}
+
+/// A lecture of which only the author's part is known yet.
+fn unencoded(id: &str, source: Option<Source>) -> manifest::Lecture {
+    let nothing = crate::units::Digest::of(b"");
+    manifest::Lecture {
+        id: id.to_string(),
+        title: Default::default(),
+        module: None,
+        presenter: None,
+        prerequisites: Vec::new(),
+        duration_s: 0.0,
+        source: source.unwrap_or(Source { recordings: Vec::new(), profile: String::new(), profile_sha256: nothing, trims: None }),
+        plan: nothing,
+        rungs: Vec::new(),
+        voices: Vec::new(),
+        objects: BTreeMap::new(),
+        captions: BTreeMap::new(),
+        handout: None,
+    }
+}
+
+/// The author's files of one lecture.
+struct Author<'a> {
+    id: &'a str,
+    before: Option<&'a manifest::Lecture>,
+    known: &'a Known,
+    ctx: &'a Ctx,
+}
+
+impl Author<'_> {
+    async fn file(&self, path: &Path, held: Option<&Attachment>, parcels: &mut Vec<Parcel>) -> Result<Attachment> {
+        let name = file_name(path);
+        let held = held.filter(|a| a.name == name && self.known.has(&a.object));
+        match (path.is_file(), held) {
+            (false, Some(held)) => {
+                self.ctx.note(format!("{}: {name} is not here; carried over from the current release", self.id));
+                Ok(held.clone())
+            }
+            (false, None) if self.before.is_some() => {
+                Err(Error::usage(format!("{name} of lecture \"{}\" is neither here nor whole in the store", self.id)))
+            }
+            _ => {
+                let path: PathBuf = path.to_path_buf();
+                let (attachment, parcel) = off_runtime(move || blobs::attachment(&path)).await?;
+                parcels.push(parcel);
+                Ok(attachment)
+            }
+        }
+    }
+}

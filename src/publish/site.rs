@@ -1,0 +1,153 @@
+//! What learners and other players open by name: pages, `<id>/<lecture>.m3u8`, the list of courses. All of it is a
+//! function of the pointers and releases in the store, so any command that has changed a pointer, or finds that
+//! somebody was stopped before he was done, makes it right again.
+
+use super::blobs::{Sent, from_folder};
+use super::rename::rename_uris;
+use super::{MASTER, state};
+use crate::error::{Error, Kind, Result, ResultExt};
+use crate::manifest::{Attachment, Current, Lecture, Release};
+use crate::pages::{self, CourseSummary, CourseView, FileView, LectureView, ModuleView, Page, WayView};
+use crate::progress::Ctx;
+use crate::store::{Body, Caching, Key, Precondition, Store, get_if_there};
+use std::collections::BTreeSet;
+
+/// A file that the site should have, or should no longer have.
+pub(super) enum Change {
+    Write(Key, Vec<u8>, Caching),
+    Delete(Key),
+}
+
+impl Change {
+    pub fn key(&self) -> &Key {
+        match self {
+            Change::Write(key, ..) | Change::Delete(key) => key,
+        }
+    }
+}
+
+/// Another publisher may move a pointer while we write pages; then we write them again. Beyond this many rounds he is
+/// still at work, and his own last round will be right.
+const ROUNDS: usize = 5;
+
+/// Brings a course's pages and the list of courses into agreement with the pointers. May be called at any time.
+pub(super) async fn refresh(store: &dyn Store, course: &str, ctx: &Ctx) -> Result<Sent> {
+    let mut sent = Sent::default();
+    let mut pointers = state::pointers(store, ctx).await?;
+    for _ in 0..ROUNDS {
+        let Some(current) = pointers.iter().find(|c| c.course == course) else { return Ok(sent) };
+        let release = state::release_of(store, current).await?;
+        for change in changes(store, &release, &pointers).await? {
+            match change {
+                Change::Write(key, bytes, caching) => {
+                    store.put(&key, Body::Bytes(&bytes), caching, Precondition::None).await?;
+                    sent.add(bytes.len() as u64);
+                }
+                Change::Delete(key) => store.delete(&key).await?,
+            }
+        }
+        let now = state::pointers(store, ctx).await?;
+        if now == pointers {
+            break;
+        }
+        pointers = now;
+    }
+    Ok(sent)
+}
+
+/// What differs between the store and the site of a release, in the order in which it must be done: what pages refer to
+/// comes before them, and what nothing refers to any more goes last.
+pub(super) async fn changes(store: &dyn Store, release: &Release, pointers: &[Current]) -> Result<Vec<Change>> {
+    let view = course_view(release)?;
+    let mut wanted = pages::assets();
+    for lecture in &release.lectures {
+        let master = object_uri(lecture)?.0;
+        let bytes = store.get(&master, None).await?;
+        let text = String::from_utf8(bytes).kind(Kind::Corrupt, || format!("{master} is not a playlist"))?;
+        let bytes = rename_uris(&text, &from_folder)?.into_bytes();
+        let key = format!("{}/{}.m3u8", release.course, lecture.id);
+        wanted.push(Page { key, content_type: "application/vnd.apple.mpegurl", bytes, caching: Caching::Revalidate });
+    }
+    let index = format!("{}/index.html", release.course);
+    let (front, lectures): (Vec<Page>, Vec<Page>) = pages::course_pages(&view).into_iter().partition(|p| p.key == index);
+    wanted.extend(lectures);
+    wanted.extend(front);
+    wanted.push(pages::index_page(&pointers.iter().map(summary).collect::<Vec<_>>()));
+
+    let mut changes = Vec::new();
+    let names: BTreeSet<String> = wanted.iter().map(|p| p.key.clone()).collect();
+    for page in wanted {
+        let key = Key::new(page.key)?;
+        let same = match page.caching {
+            // Named by digest: there is there, if it is whole.
+            Caching::Immutable => store.head(&key).await?.is_some_and(|m| m.bytes == page.bytes.len() as u64),
+            Caching::Revalidate => get_if_there(store, &key).await?.is_some_and(|there| there == page.bytes),
+        };
+        if !same {
+            changes.push(Change::Write(key, page.bytes, page.caching));
+        }
+    }
+    let folder = format!("{}/", release.course);
+    for (key, _) in store.list(&folder).await? {
+        let name = key.as_str().trim_start_matches(&folder);
+        let ours = !name.contains('/') && (name.ends_with(".html") || name.ends_with(".m3u8"));
+        if ours && !names.contains(key.as_str()) {
+            changes.push(Change::Delete(key));
+        }
+    }
+    Ok(changes)
+}
+
+fn summary(current: &Current) -> CourseSummary {
+    CourseSummary {
+        id: current.course.clone(),
+        title: current.title.in_language(&current.language).to_string(),
+        lectures: current.lectures,
+        duration_s: current.duration_s,
+    }
+}
+
+/// The key of a lecture's master playlist, and its address from the course's folder.
+fn object_uri(lecture: &Lecture) -> Result<(Key, String)> {
+    let object = lecture.objects.get(MASTER);
+    let object = object.ok_or_else(|| Error::new(Kind::Corrupt, format!("lecture \"{}\" has no {MASTER} in its release", lecture.id)))?;
+    Ok((object.key()?, format!("../{}", object.key)))
+}
+
+/// A release as its pages show it.
+pub fn course_view(release: &Release) -> Result<CourseView> {
+    let text = |t: &crate::course::Text| t.in_language(&release.language).to_string();
+    let lecture = |l: &Lecture| -> Result<LectureView> {
+        let file = |a: &Attachment| FileView { title: a.name.clone(), uri: format!("../{}", a.object.key), bytes: a.object.bytes };
+        // A player takes one voice; which one is its choice, so the promise counts the largest.
+        let voice = l.voices.iter().map(|v| v.bytes).max().unwrap_or(0);
+        Ok(LectureView {
+            id: l.id.clone(),
+            title: text(&l.title),
+            presenter: l.presenter.clone(),
+            duration_s: l.duration_s,
+            master_uri: object_uri(l)?.1,
+            ways: l.rungs.iter().map(|r| WayView { name: r.name.clone(), bytes: r.bytes + voice }).collect(),
+            files: l.captions.values().chain(&l.handout).map(file).collect(),
+            prerequisites: l.prerequisites.clone(),
+        })
+    };
+    let of_module =
+        |id: Option<&str>| release.lectures.iter().filter(|l| l.module.as_deref() == id).map(lecture).collect::<Result<Vec<_>>>();
+    let modules = match release.modules.is_empty() {
+        true => vec![ModuleView { id: "lectures".into(), title: text(&release.title), lectures: of_module(None)? }],
+        false => {
+            let module =
+                |m: &crate::manifest::Module| Ok(ModuleView { id: m.id.clone(), title: text(&m.title), lectures: of_module(Some(&m.id))? });
+            release.modules.iter().map(module).collect::<Result<_>>()?
+        }
+    };
+    Ok(CourseView {
+        id: release.course.clone(),
+        title: text(&release.title),
+        language: release.language.clone(),
+        licence: release.licence.clone().unwrap_or_default(),
+        release: release.release,
+        modules,
+    })
+}

@@ -1,0 +1,101 @@
+//! What a store holds of a course now: pointer and releases, read and checked; and the one write that makes a release
+//! the current one.
+
+use crate::error::{Error, Kind, Result};
+use crate::manifest::{Current, Release, current_key, from_json, release_key, release_number, to_json};
+use crate::progress::Ctx;
+use crate::store::{Body, Caching, Key, Meta, Precondition, Store, get_if_there};
+use crate::units::Digest;
+
+/// The pointer of a course and the version that a flip is conditional on.
+#[derive(Debug, Clone)]
+pub(super) struct Head {
+    pub current: Option<Current>,
+    version: Option<String>,
+}
+
+impl Head {
+    pub async fn of(store: &dyn Store, course: &str) -> Result<Head> {
+        let key = current_key(course)?;
+        // The version is read first: if the pointer moves between the two reads, the flip fails, never the other way.
+        let version = store.head(&key).await?.map(|m: Meta| m.version);
+        let current = match version {
+            Some(_) => get_if_there(store, &key).await?.map(|bytes| from_json(&bytes, &key)).transpose()?,
+            None => None,
+        };
+        Ok(Head { current, version })
+    }
+
+    /// The release that learners see now; 0 where there is none.
+    pub fn number(&self) -> u64 {
+        self.current.as_ref().map_or(0, |c| c.release)
+    }
+
+    /// Moves the pointer, if nobody else has since it was read; gives the bytes written. That somebody wrote the very
+    /// same pointer is as good.
+    pub async fn flip(&self, store: &dyn Store, to: &Current) -> Result<u64> {
+        let key = current_key(&to.course)?;
+        let bytes = to_json(to)?;
+        let when = self.version.clone().map_or(Precondition::Absent, Precondition::Version);
+        match store.put(&key, Body::Bytes(&bytes), Caching::Revalidate, when).await {
+            Ok(_) => Ok(bytes.len() as u64),
+            Err(e) if e.kind() == Kind::Conflict => match get_if_there(store, &key).await? {
+                Some(now) if now == bytes => Ok(0),
+                _ => Err(overtaken(&to.course).caused_by(e)),
+            },
+            Err(e) => Err(e),
+        }
+    }
+}
+
+/// The error of the one of two publishers who came second.
+pub(super) fn overtaken(course: &str) -> Error {
+    Error::new(Kind::Conflict, format!("somebody else published the course \"{course}\" at the same time; learners see that release, not yours"))
+        .hint("nothing is lost: what was encoded and sent is kept. `rivulet releases STORE COURSE` shows theirs; run the same command again to publish on top of it")
+}
+
+/// The pointers of all courses, by course. One that cannot be read is left out with a warning: a damaged course must not
+/// keep the others from being published.
+pub(super) async fn pointers(store: &dyn Store, ctx: &Ctx) -> Result<Vec<Current>> {
+    let mut all: Vec<Current> = Vec::new();
+    for (key, _) in store.list("courses/").await? {
+        let course = key.as_str().strip_prefix("courses/").and_then(|k| k.strip_suffix("/current.json"));
+        let Some(course) = course.filter(|c| !c.contains('/')) else { continue };
+        let Some(bytes) = get_if_there(store, &key).await? else { continue };
+        match from_json::<Current>(&bytes, &key) {
+            Ok(current) if current.course == course => all.push(current),
+            Ok(_) => ctx.warn(format!("{key} is of another course; it is left out of the list of courses")),
+            Err(e) => ctx.warn(format!("{}; its course is left out of the list of courses", e.report().replace('\n', ", "))),
+        }
+    }
+    all.sort_by(|a, b| a.course.cmp(&b.course));
+    Ok(all)
+}
+
+/// A release by its number.
+pub(super) async fn release(store: &dyn Store, course: &str, n: u64) -> Result<(Release, Vec<u8>)> {
+    let key = release_key(course, n)?;
+    let bytes = store.get(&key, None).await?;
+    let release: Release = from_json(&bytes, &key)?;
+    match release.course == course && release.release == n {
+        true => Ok((release, bytes)),
+        false => Err(Error::new(Kind::Corrupt, format!("{key} holds release {} of \"{}\"", release.release, release.course))),
+    }
+}
+
+/// The release that a pointer points at; `Corrupt` if its bytes are not those that it was pointed at with.
+pub(super) async fn release_of(store: &dyn Store, current: &Current) -> Result<Release> {
+    let (release, bytes) = release(store, &current.course, current.release).await?;
+    match Digest::of(&bytes) == current.sha256 {
+        true => Ok(release),
+        false => Err(Error::new(Kind::Corrupt, format!("{} is damaged", release_key(&current.course, current.release)?))),
+    }
+}
+
+/// The numbers of all releases of a course, rising, those included that were never current.
+pub(super) async fn numbers(store: &dyn Store, course: &str) -> Result<Vec<u64>> {
+    let listed = store.list(&format!("courses/{course}/releases/")).await?;
+    let mut numbers: Vec<u64> = listed.iter().filter_map(|(key, _): &(Key, u64)| release_number(key)).collect();
+    numbers.sort_unstable();
+    Ok(numbers)
+}

@@ -1,0 +1,196 @@
+//! Is a store what it says? Every pointer, release, object and page is looked at, every object's bytes are read and
+//! digested. Repair does what can be done without recordings: pages are written again, damaged blobs are taken away so
+//! that the next publish sends them again, and what interrupted writers left is removed.
+
+use super::{site, state};
+use crate::error::{Error, Kind, Result};
+use crate::manifest::{Object, Release, release_key};
+use crate::progress::Ctx;
+use crate::store::{Body, Key, Precondition, Store};
+use crate::units::Hasher;
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Objects are read in pieces of this size: memory stays small for any film.
+const PIECE: u64 = 8 << 20;
+
+/// One thing that is wrong with a store.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Fault {
+    /// The object, by its key.
+    pub key: String,
+    pub message: String,
+    /// Put right by this very run.
+    pub repaired: bool,
+}
+
+/// What was looked at and found.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Report {
+    pub courses: usize,
+    pub releases: usize,
+    pub objects: usize,
+    pub bytes: u64,
+    pub faults: Vec<Fault>,
+}
+
+impl Report {
+    fn fault(&mut self, key: &str, message: impl Into<String>, repaired: bool) {
+        self.faults.push(Fault { key: key.to_string(), message: message.into(), repaired });
+    }
+    /// Nothing wrong is left.
+    pub fn sound(&self) -> bool {
+        self.faults.iter().all(|f| f.repaired)
+    }
+}
+
+/// Looks at everything that learners could reach, and at kept releases; with `repair` puts right what it can. An `Err`
+/// means that the store could not be looked at.
+pub async fn verify_store(store: &dyn Store, repair: bool, ctx: &Ctx) -> Result<Report> {
+    let mut report = Report::default();
+    let mut courses: BTreeSet<String> = BTreeSet::new();
+    for (key, _) in store.list("courses/").await? {
+        courses.extend(key.as_str().split('/').nth(1).map(str::to_string));
+    }
+    report.courses = courses.len();
+    let pointers = state::pointers(store, ctx).await?;
+    let mut needed: BTreeMap<String, (Object, String)> = BTreeMap::new();
+    for course in &courses {
+        let pointed = pointers.iter().any(|p| p.course == *course);
+        let pointer = format!("courses/{course}/current.json");
+        if !pointed && store.head(&Key::new(&pointer)?).await?.is_some() {
+            report.fault(
+                &pointer,
+                format!("cannot be read; `rivulet rollback STORE {course} N` cannot mend it, publish the course again after deleting it"),
+                false,
+            );
+        }
+        releases(store, course, &mut report, &mut needed).await?;
+    }
+    blobs(store, needed, repair, &mut report, ctx).await?;
+    for current in &pointers {
+        let release = match state::release_of(store, current).await {
+            Ok(release) => release,
+            Err(e) if matches!(e.kind(), Kind::Corrupt | Kind::NotFound | Kind::Unsupported) => {
+                let key = format!("courses/{}/current.json", current.course);
+                report.fault(
+                    &key,
+                    format!("points at release {}, which cannot be used: {e}; roll back to another", current.release),
+                    false,
+                );
+                continue;
+            }
+            Err(e) => return Err(e),
+        };
+        let changes = match site::changes(store, &release, &pointers).await {
+            Ok(changes) => changes,
+            // Its objects have their own faults already.
+            Err(e) if matches!(e.kind(), Kind::Corrupt | Kind::NotFound) => continue,
+            Err(e) => return Err(e),
+        };
+        for change in changes {
+            let key = change.key().to_string();
+            let message = match &change {
+                site::Change::Write(..) => format!("does not agree with release {} of \"{}\"", release.release, release.course),
+                site::Change::Delete(_) => format!("is of no lecture in release {} of \"{}\"", release.release, release.course),
+            };
+            // The list of courses is in the changes of every course, but is one page.
+            if report.faults.iter().any(|f| f.key == key) {
+                continue;
+            }
+            if repair {
+                match change {
+                    site::Change::Write(key, bytes, caching) => {
+                        drop(store.put(&key, Body::Bytes(&bytes), caching, Precondition::None).await?)
+                    }
+                    site::Change::Delete(key) => store.delete(&key).await?,
+                }
+            }
+            report.fault(&key, message, repair);
+        }
+        if repair {
+            // A publisher may have moved on while we wrote.
+            site::refresh(store, &current.course, ctx).await?;
+        }
+    }
+    if repair {
+        let left = store.tidy().await?;
+        if left > 0 {
+            ctx.note(format!("removed what {left} interrupted writes had left"));
+        }
+    }
+    Ok(report)
+}
+
+async fn releases(store: &dyn Store, course: &str, report: &mut Report, needed: &mut BTreeMap<String, (Object, String)>) -> Result<()> {
+    for n in state::numbers(store, course).await? {
+        report.releases += 1;
+        let key = release_key(course, n)?.to_string();
+        match state::release(store, course, n).await {
+            Ok((release, _)) => collect(&release, &key, report, needed),
+            Err(e) if matches!(e.kind(), Kind::Corrupt | Kind::Unsupported) => report.fault(&key, e.report().replace('\n', "; "), false),
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
+
+fn collect(release: &Release, key: &str, report: &mut Report, needed: &mut BTreeMap<String, (Object, String)>) {
+    for lecture in &release.lectures {
+        for object in lecture.all_objects() {
+            match object.key() {
+                Ok(_) => drop(needed.insert(object.key.clone(), (object.clone(), format!("\"{}\" of {key}", lecture.id)))),
+                Err(e) => report.fault(key, e.what(), false),
+            }
+        }
+    }
+}
+
+async fn blobs(store: &dyn Store, needed: BTreeMap<String, (Object, String)>, repair: bool, report: &mut Report, ctx: &Ctx) -> Result<()> {
+    let there: BTreeMap<String, u64> = store.list("blobs/").await?.into_iter().map(|(k, n)| (k.to_string(), n)).collect();
+    for (name, (object, whose)) in needed {
+        ctx.check()?;
+        report.objects += 1;
+        report.bytes += object.bytes;
+        let Some(&bytes) = there.get(&name) else {
+            report.fault(
+                &name,
+                format!("is missing; lecture {whose} needs it. Publish again from the machine that has the recording"),
+                false,
+            );
+            continue;
+        };
+        let key = object.key()?;
+        if bytes == object.bytes && digest(store, &key, bytes).await? == Some(object.sha256) {
+            continue;
+        }
+        if repair {
+            store.delete(&key).await?;
+        }
+        let then = if repair { "taken away" } else { "--repair takes it away" };
+        report.fault(
+            &name,
+            format!("is damaged ({then}); lecture {whose} needs it. Then publish again from the machine that has the recording"),
+            false,
+        );
+    }
+    Ok(())
+}
+
+/// The digest of an object, or `None` if it vanished meanwhile.
+async fn digest(store: &dyn Store, key: &Key, bytes: u64) -> Result<Option<crate::units::Digest>> {
+    let mut hasher = Hasher::default();
+    let mut at = 0;
+    while at < bytes {
+        match store.get(key, Some(at..(at + PIECE).min(bytes))).await {
+            Ok(piece) if piece.is_empty() => break,
+            Ok(piece) => {
+                at += piece.len() as u64;
+                hasher.update(&piece);
+            }
+            Err(e) if e.kind() == Kind::NotFound => return Ok(None),
+            Err(e) => return Err::<_, Error>(e),
+        }
+    }
+    Ok(Some(hasher.finish().0))
+}

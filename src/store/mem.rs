@@ -1,0 +1,105 @@
+//! A store in memory: the plainest reading of the contract, for tests of everything above stores.
+
+use super::{Body, BoxFuture, Caching, Key, Meta, Precondition, Store};
+use crate::error::{Error, Kind, Result, ResultExt};
+use crate::units::Digest;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::{Mutex, MutexGuard};
+
+/// See the module.
+#[derive(Default)]
+pub struct MemStore {
+    objects: Mutex<BTreeMap<Key, (Vec<u8>, Caching)>>,
+}
+
+impl MemStore {
+    /// Everything that is there, to compare two stores.
+    pub fn snapshot(&self) -> BTreeMap<Key, (Vec<u8>, Caching)> {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, (Vec<u8>, Caching)>> {
+        self.objects.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+fn meta(bytes: &[u8]) -> Meta {
+    Meta { bytes: bytes.len() as u64, version: Digest::of(bytes).to_string() }
+}
+
+fn missing(key: &Key) -> Error {
+    Error::new(Kind::NotFound, format!("{key} is not in the store"))
+}
+
+impl MemStore {
+    fn put_now(&self, key: &Key, body: Body<'_>, caching: Caching, when: &Precondition) -> Result<Meta> {
+        let bytes = match body {
+            Body::Bytes(bytes) => bytes.to_vec(),
+            Body::File { path, sha256, bytes } => {
+                let read = std::fs::read(path).doing(|| format!("cannot read {}", path.display()))?;
+                if read.len() as u64 != bytes || Digest::of(&read) != sha256 {
+                    return Err(super::dir::differs(path));
+                }
+                read
+            }
+        };
+        let mut objects = self.lock();
+        let held = match (when, objects.get(key)) {
+            (Precondition::None, _) | (Precondition::Absent, None) => true,
+            (Precondition::Version(v), Some((there, _))) => meta(there).version == *v,
+            (Precondition::Absent, Some(_)) | (Precondition::Version(_), None) => false,
+        };
+        if !held {
+            return Err(Error::new(Kind::Conflict, format!("{key} was changed by somebody else")));
+        }
+        let meta = meta(&bytes);
+        objects.insert(key.clone(), (bytes, caching));
+        Ok(meta)
+    }
+}
+
+impl Store for MemStore {
+    fn describe(&self) -> String {
+        "memory".into()
+    }
+    fn get<'a>(&'a self, key: &'a Key, range: Option<Range<u64>>) -> BoxFuture<'a, Vec<u8>> {
+        Box::pin(async move {
+            let objects = self.lock();
+            let (bytes, _) = objects.get(key).ok_or_else(|| missing(key))?;
+            let range = range.unwrap_or(0..u64::MAX);
+            let end = range.end.min(bytes.len() as u64) as usize;
+            let start = (range.start.min(end as u64)) as usize;
+            Ok(bytes[start..end].to_vec())
+        })
+    }
+    fn head<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Option<Meta>> {
+        Box::pin(async move { Ok(self.lock().get(key).map(|(bytes, _)| meta(bytes))) })
+    }
+    fn put<'a>(&'a self, key: &'a Key, body: Body<'a>, caching: Caching, when: Precondition) -> BoxFuture<'a, Meta> {
+        Box::pin(async move { self.put_now(key, body, caching, &when) })
+    }
+    fn list<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Vec<(Key, u64)>> {
+        Box::pin(async move {
+            let objects = self.lock();
+            Ok(objects.iter().filter(|(k, _)| k.as_str().starts_with(prefix)).map(|(k, (b, _))| (k.clone(), b.len() as u64)).collect())
+        })
+    }
+    fn delete<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            self.lock().remove(key);
+            Ok(())
+        })
+    }
+    fn tidy<'a>(&'a self) -> BoxFuture<'a, u64> {
+        Box::pin(async { Ok(0) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[tokio::test]
+    async fn memory_keeps_the_contract() {
+        super::super::contract::check(&super::MemStore::default()).await;
+    }
+}
