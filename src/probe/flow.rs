@@ -4,9 +4,8 @@
 
 use crate::child::Reporter;
 use crate::error::{Error, Kind, Result};
-use gst::prelude::*;
 use gstreamer as gst;
-use gstreamer_video as gst_video;
+use gstreamer_video::{self as gst_video, prelude::*};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -14,6 +13,12 @@ use std::time::{Duration, Instant};
 
 /// No buffer for this long ends a run. Below the parent's idle limit, so that the file is named and not the process.
 const STALL: Duration = Duration::from_secs(25);
+
+/// After an error, what is still in the queues comes out; nothing for this long means that it has.
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// Durations beyond an hour are garbage (WMA Voice packets claim 195 years).
+const LONGEST_NS: u64 = 3_600_000_000_000;
 
 /// How deep decodebin goes.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,6 +63,8 @@ pub struct Track {
     pub end_ns: u64,
     /// Buffers flagged as interlaced pictures.
     pub interlaced: u64,
+    /// Buffers that the decoder flags as damaged.
+    pub corrupted: u64,
     segment: Option<gst::FormattedSegment<gst::ClockTime>>,
 }
 
@@ -84,6 +91,21 @@ pub struct Fault {
 #[derive(Debug, Default)]
 struct Keys {
     soft: AtomicU64,
+}
+
+/// Counts what FFmpeg's decoders complain of. They conceal damaged pictures and say so in the log only. `gst::init` comes first.
+pub fn count_complaints() -> Arc<AtomicU64> {
+    let count = Arc::new(AtomicU64::new(0));
+    let counter = count.clone();
+    // The default function would write each of them to stderr.
+    gst::log::remove_default_log_function();
+    gst::log::set_threshold_for_name("libav", gst::DebugLevel::Error);
+    gst::log::add_log_function(move |category, level, _, _, _, _, _| {
+        if category.name() == "libav" && level == gst::DebugLevel::Error {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    count
 }
 
 pub struct Flow {
@@ -202,15 +224,17 @@ impl Flow {
         let Some(bus) = self.pipeline.bus() else { return End::Stalled };
         // A failure here has its message on the bus.
         let refused = self.pipeline.set_state(state).is_err();
-        let (mut seen, mut since) = (0, Instant::now());
+        let (mut seen, mut since, mut fault) = (0, Instant::now(), None);
         loop {
             let message = bus.timed_pop(gst::ClockTime::from_mseconds(50));
             match message.as_ref().map(|m| m.view()) {
-                Some(View::Eos(_)) => return End::Eos,
-                Some(View::Error(e)) => return End::Fault(Fault::of(e)),
+                Some(View::Eos(_)) => return fault.map_or(End::Eos, End::Fault),
+                Some(View::Error(e)) => {
+                    fault.get_or_insert_with(|| Fault::of(e));
+                }
                 Some(View::Warning(_)) => self.warnings += 1,
                 Some(View::AsyncDone(_)) if preroll => return End::Enough,
-                None if refused => return End::Stalled,
+                None if refused => return fault.map_or(End::Stalled, End::Fault),
                 _ => {}
             }
             let now = self.clock.load(Ordering::Relaxed);
@@ -220,6 +244,8 @@ impl Flow {
                 if self.header_ns.is_none() {
                     self.header_ns = self.bin.query_duration::<gst::ClockTime>().map(|d| d.nseconds()).filter(|d| *d > 0);
                 }
+            } else if let Some(fault) = fault.take_if(|_| since.elapsed() > DRAIN) {
+                return End::Fault(fault);
             } else if since.elapsed() > STALL {
                 self.stalled = true;
                 return End::Stalled;
@@ -311,6 +337,7 @@ fn record(pad: &gst::Pad, tracks: &Mutex<Vec<Arc<Mutex<Track>>>>, clock: &Arc<At
         first_ns: None,
         end_ns: 0,
         interlaced: 0,
+        corrupted: 0,
         segment: None,
     }));
     pad.sticky_events_foreach(|event| {
@@ -354,13 +381,13 @@ impl Track {
     /// What [`gst::Segment`] makes of a buffer's time: None outside.
     fn buffer(&mut self, buffer: &gst::BufferRef) {
         self.count += 1;
-        if self.media == Media::Other || (self.media == Media::Video && self.is_hidden(buffer)) {
+        if self.media == Media::Video && self.is_hidden(buffer) {
             return;
         }
-        let duration = buffer.duration().map(|d| d.nseconds());
+        let duration = buffer.duration().map(|d| d.nseconds()).filter(|d| *d < LONGEST_NS);
         let at = match (buffer.pts(), &self.segment) {
             (Some(pts), Some(segment)) => {
-                let stop = buffer.duration().map(|d| pts + d);
+                let stop = duration.map(|d| pts + gst::ClockTime::from_nseconds(d));
                 let Some((start, _)) = segment.clip(pts, stop) else { return };
                 start.and_then(|s| segment.to_stream_time(s)).map(|t| t.nseconds())
             }
@@ -371,8 +398,8 @@ impl Track {
             self.end_ns = self.end_ns.max(at.saturating_add(duration.unwrap_or(0)));
         }
         if self.media == Media::Video {
-            let flags = gst_video::VideoBufferFlags::from_bits_truncate(buffer.flags().bits());
-            self.interlaced += u64::from(flags.contains(gst_video::VideoBufferFlags::INTERLACED));
+            self.interlaced += u64::from(buffer.video_flags().contains(gst_video::VideoBufferFlags::INTERLACED));
+            self.corrupted += u64::from(buffer.flags().contains(gst::BufferFlags::CORRUPTED));
             self.packets.push(Packet { at_ns: at, duration_ns: duration, key: !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT) });
         }
     }

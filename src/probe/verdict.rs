@@ -10,10 +10,18 @@ pub struct Found {
     /// Audio tracks that do not decode.
     pub silent_tracks: usize,
     pub audio_first_ns: Option<u64>,
+    /// When the longest track of all ends; that is what headers state.
+    pub any_end_s: f64,
     /// Audio tracks without a decoder, in words.
     pub unreadable: Vec<String>,
     /// Why reading ended before the end of the file.
     pub broke_off: Option<String>,
+}
+
+/// Less than a second is left of a longer recording, or nothing at all: no lecture comes out of that.
+pub fn is_hopeless(source: &Source, found: &Found) -> bool {
+    let cut = source.header_duration_s.is_some_and(|h| facts::is_cut_short(h, found.any_end_s.max(source.duration_s)));
+    source.duration_s <= 0.0 || cut && source.duration_s < 1.0
 }
 
 /// Fills `repairs` and adds to `problems`.
@@ -65,7 +73,7 @@ pub fn lines(source: &mut Source, found: &Found) {
 
 fn problems(source: &mut Source, found: &Found) {
     let mut problems = Vec::new();
-    if let Some(header) = source.header_duration_s.filter(|h| facts::is_cut_short(*h, source.duration_s)) {
+    if let Some(header) = source.header_duration_s.filter(|h| facts::is_cut_short(*h, found.any_end_s.max(source.duration_s))) {
         problems.push(format!("cut short: the header says {header:.1} s, {:.1} s are there", source.duration_s));
     }
     if let Some(why) = &found.broke_off {
@@ -161,6 +169,19 @@ mod tests {
     }
 
     #[test]
+    fn a_third_of_a_second_of_half_a_minute_is_hopeless() {
+        let mut s = source();
+        s.duration_s = 0.36;
+        assert!(is_hopeless(&s, &Found { any_end_s: 0.4, ..Found::default() }));
+        // ... but a clip that never was longer is not,
+        s.header_duration_s = Some(0.36);
+        assert!(!is_hopeless(&s, &Found::default()));
+        // and neither is a track that is shorter than the others by design.
+        s.header_duration_s = Some(10.0);
+        assert!(!is_hopeless(&s, &Found { any_end_s: 10.0, ..Found::default() }));
+    }
+
+    #[test]
     fn a_silent_or_blind_lecture_is_legal_and_said() {
         assert_eq!(judged(|s, f| (s.audio.clear(), s.voice = None, f.audio_first_ns = None).0).1, "no sound: the lecture will be silent");
         assert!(judged(|s, _| (s.video = None, s.frames_ns.clear()).0).0.contains("title card"));
@@ -168,6 +189,7 @@ mod tests {
 
     #[test]
     fn a_lying_header_and_sound_that_ends_early_are_problems() {
+        assert_eq!(judged(|s, f| (s.header_duration_s, f.any_end_s) = (Some(16.6), 16.6)).1, "", "another track lasts as long as the header says");
         let (_, problems) = judged(|s, _| (s.header_duration_s, s.audio_end_ns) = (Some(231.0), 4_000_000_000));
         assert_eq!(problems, "cut short: the header says 231.0 s, 10.0 s are there; the sound ends 6.0 s before the picture");
     }
