@@ -36,7 +36,9 @@ enum Command {
     Probe(probe::Args),
     /// One piece of media work in a process of its own; Rivulet starts these itself.
     #[command(hide = true)]
-    Child { verb: String },
+    Child {
+        verb: String,
+    },
 }
 
 /// Runs one command. Two signals: the first stops cleanly, the second at once.

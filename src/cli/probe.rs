@@ -108,12 +108,19 @@ impl<'a> From<&'a Source> for Line<'a> {
 
 /// One file for people.
 fn block(s: &Source) -> String {
-    let mut lines = vec![format!("{}: {}, {}, {}", s.path.display(), container_name(&s.container), MediaTime::from_seconds(s.duration_s), Bytes(s.bytes))];
+    let mut lines = vec![format!(
+        "{}: {}, {}, {}",
+        s.path.display(),
+        container_name(&s.container),
+        MediaTime::from_seconds(s.duration_s),
+        Bytes(s.bytes)
+    )];
     let mut line = |label: &str, text: &str| lines.push(format!("  {label:<9}{text}"));
     if let Some(v) = &s.video {
         let depth = if v.bit_depth > 8 { format!(", {} bit", v.bit_depth) } else { String::new() };
         let hdr = v.hdr.as_ref().map(|h| format!(", HDR {}", h.to_uppercase())).unwrap_or_default();
-        let rate = if v.variable { format!("{:.1} pictures/s, variable", v.frame_rate.fps()) } else { format!("{} pictures/s", v.frame_rate) };
+        let rate =
+            if v.variable { format!("{:.1} pictures/s, variable", v.frame_rate.fps()) } else { format!("{} pictures/s", v.frame_rate) };
         line("picture", &format!("{} {}x{}, {rate}{depth}{hdr}, {} pictures", v.codec, v.width, v.height, s.frames_ns.len()));
     }
     for (i, a) in s.audio.iter().enumerate() {

@@ -112,7 +112,8 @@ pub fn access(reach: &Reach) -> Access {
     // libaom takes four times what H.264 takes.
     let weight = if reach.codec == "av1" { 4 } else { 1 };
     let trial = |gop: u64| (gop + 3_000_000_000) / usual_gap(reach.frames_ns).unwrap_or(1).max(1) * reach.pixels * weight;
-    let longest: Option<u64> = reach.keys_ns.iter().chain([last]).scan(*first, |from, key| Some(key.saturating_sub(std::mem::replace(from, *key)))).max();
+    let longest: Option<u64> =
+        reach.keys_ns.iter().chain([last]).scan(*first, |from, key| Some(key.saturating_sub(std::mem::replace(from, *key)))).max();
     let seek = container
         && codec
         && reach.seekable
@@ -243,7 +244,15 @@ mod tests {
     #[test]
     fn only_what_seeks_exactly_is_sought() {
         let (frames, keys) = (cadence(25.0, 500), [0, 10_000_000_000]);
-        let good = Reach { container: "video/quicktime", codec: "h264", seekable: true, soft_keys: false, keys_ns: &keys, frames_ns: &frames, pixels: 1 };
+        let good = Reach {
+            container: "video/quicktime",
+            codec: "h264",
+            seekable: true,
+            soft_keys: false,
+            keys_ns: &keys,
+            frames_ns: &frames,
+            pixels: 1,
+        };
         assert_eq!(access(&good), Access::Seek);
         for bad in [
             Reach { container: "video/mpegts", ..good.clone() },
@@ -265,7 +274,13 @@ mod tests {
     #[test]
     fn covers_and_empty_tracks_are_not_the_picture() {
         let track = |codec: &str, pixels, packets, span_ns| Candidate { codec: codec.into(), pixels, packets, span_ns };
-        let tracks = [track("h264", 9_000_000, 0, 0), track("png", 9_000_000, 1, 9), track("h264", 100, 50, 9), track("h264", 200, 50, 9), track("h264", 200, 50, 9)];
+        let tracks = [
+            track("h264", 9_000_000, 0, 0),
+            track("png", 9_000_000, 1, 9),
+            track("h264", 100, 50, 9),
+            track("h264", 200, 50, 9),
+            track("h264", 200, 50, 9),
+        ];
         assert_eq!(picture(&tracks), Some(3));
         assert_eq!(picture(&tracks[..2]), None);
     }

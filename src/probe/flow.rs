@@ -129,11 +129,20 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Flow {
     /// `seeks`: whether [`Flow::seek`] will be called.
     pub fn new(path: &Path, depth: Depth, seeks: bool) -> Result<Flow> {
-        let missing = |what: &'static str| move |e| Error::new(Kind::Failed, format!("GStreamer's {what} is not installed")).caused_by(e).hint("apt install gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-libav");
+        let missing = |what: &'static str| {
+            move |e| {
+                Error::new(Kind::Failed, format!("GStreamer's {what} is not installed"))
+                    .caused_by(e)
+                    .hint("apt install gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-libav")
+            }
+        };
         let source = gst::ElementFactory::make("filesrc").property("location", path).build().map_err(missing("filesrc"))?;
         let bin = gst::ElementFactory::make("decodebin").build().map_err(missing("decodebin"))?;
         let pipeline = gst::Pipeline::new();
-        pipeline.add_many([&source, &bin]).and_then(|()| source.link(&bin)).map_err(|e| Error::bug("filesrc ! decodebin does not link").caused_by(e))?;
+        pipeline
+            .add_many([&source, &bin])
+            .and_then(|()| source.link(&bin))
+            .map_err(|e| Error::bug("filesrc ! decodebin does not link").caused_by(e))?;
         let flow = Flow {
             pipeline,
             bin,
@@ -153,7 +162,9 @@ impl Flow {
     /// Keeps decoders out where packets are wanted.
     fn hook_plugging(&self, depth: Depth) -> Result<()> {
         let class = gst::glib::Type::from_name("GstAutoplugSelectResult").and_then(gst::glib::EnumClass::with_type);
-        let class = class.filter(|c| c.value(0).is_some() && c.value(1).is_some()).ok_or_else(|| Error::new(Kind::Failed, "this GStreamer's decodebin has no autoplug-select"))?;
+        let class = class
+            .filter(|c| c.value(0).is_some() && c.value(1).is_some())
+            .ok_or_else(|| Error::new(Kind::Failed, "this GStreamer's decodebin has no autoplug-select"))?;
         self.bin.connect("autoplug-select", false, move |values| {
             let wanted = || -> Option<bool> {
                 let pad = values.get(1)?.get::<gst::Pad>().ok()?;
@@ -216,7 +227,9 @@ impl Flow {
             End::Enough => {}
             end => return Err(end),
         }
-        self.pipeline.seek_simple(gst::SeekFlags::FLUSH | gst::SeekFlags::ACCURATE, gst::ClockTime::from_nseconds(to_ns)).map_err(|_| End::Enough)
+        self.pipeline
+            .seek_simple(gst::SeekFlags::FLUSH | gst::SeekFlags::ACCURATE, gst::ClockTime::from_nseconds(to_ns))
+            .map_err(|_| End::Enough)
     }
 
     fn state(&mut self, state: gst::State, alive: &mut Reporter, preroll: bool, enough: &mut dyn FnMut(&Flow) -> bool) -> End {
@@ -306,7 +319,11 @@ impl Drop for Flow {
 impl Fault {
     fn of(message: &gst::message::Error) -> Fault {
         let element = message.src().and_then(|s| s.downcast_ref::<gst::Element>().and_then(|e| e.factory()).map(|f| f.name().to_string()));
-        Fault { error: message.error(), element: element.unwrap_or_else(|| "pipeline".into()), debug: message.debug().map(|d| d.to_string()).unwrap_or_default() }
+        Fault {
+            error: message.error(),
+            element: element.unwrap_or_else(|| "pipeline".into()),
+            debug: message.debug().map(|d| d.to_string()).unwrap_or_default(),
+        }
     }
 }
 
@@ -346,7 +363,8 @@ fn record(pad: &gst::Pad, tracks: &Mutex<Vec<Arc<Mutex<Track>>>>, clock: &Arc<At
     });
     lock(tracks).push(track.clone());
     let clock = clock.clone();
-    let mask = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST | gst::PadProbeType::EVENT_DOWNSTREAM | gst::PadProbeType::EVENT_FLUSH;
+    let mask =
+        gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST | gst::PadProbeType::EVENT_DOWNSTREAM | gst::PadProbeType::EVENT_FLUSH;
     pad.add_probe(mask, move |_, info| {
         let mut track = lock(&track);
         match &info.data {
@@ -426,16 +444,18 @@ impl Track {
 /// Counts packets that the container calls keyframes and that no IDR (HEVC: IRAP) begins.
 fn watch_keys(pad: &gst::Pad, keys: Arc<Keys>) {
     pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
-        let Some(buffer) = info.buffer().filter(|b| !b.flags().contains(gst::BufferFlags::DELTA_UNIT)) else { return gst::PadProbeReturn::Ok };
+        let Some(buffer) = info.buffer().filter(|b| !b.flags().contains(gst::BufferFlags::DELTA_UNIT)) else {
+            return gst::PadProbeReturn::Ok;
+        };
         let caps = pad.current_caps();
         let Some(s) = caps.as_ref().and_then(|c| c.structure(0)) else { return gst::PadProbeReturn::Ok };
         // Annex B comes from containers that are read in one pass anyway.
         let Ok(config) = s.get::<gst::Buffer>("codec_data") else { return gst::PadProbeReturn::Ok };
         let hevc = s.name() == "video/x-h265";
-        if let (Ok(config), Ok(data)) = (config.map_readable(), buffer.map_readable()) {
-            if !super::nal::begins_clean(&data, super::nal::length_size(&config, hevc), hevc) {
-                keys.soft.fetch_add(1, Ordering::Relaxed);
-            }
+        if let (Ok(config), Ok(data)) = (config.map_readable(), buffer.map_readable())
+            && !super::nal::begins_clean(&data, super::nal::length_size(&config, hevc), hevc)
+        {
+            keys.soft.fetch_add(1, Ordering::Relaxed);
         }
         gst::PadProbeReturn::Ok
     });

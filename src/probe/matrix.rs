@@ -90,7 +90,8 @@ mod tests {
 
     fn mp4(movie: [i32; 4], track: [i32; 4]) -> tempfile::NamedTempFile {
         let atom = |name: &[u8], body: &[u8]| [&(body.len() as u32 + 8).to_be_bytes()[..], name, body].concat();
-        let matrix = |[a, b, c, d]: [i32; 4]| [a, b, 0, c, d, 0, 0, 0, 1 << 30].iter().flat_map(|n: &i32| n.to_be_bytes()).collect::<Vec<u8>>();
+        let matrix =
+            |[a, b, c, d]: [i32; 4]| [a, b, 0, c, d, 0, 0, 0, 1 << 30].iter().flat_map(|n: &i32| n.to_be_bytes()).collect::<Vec<u8>>();
         let mvhd = [vec![0; 36], matrix(movie), vec![0; 28]].concat();
         let mut tkhd = [vec![0; 40], matrix(track), vec![0; 8]].concat();
         tkhd[15] = 7;
@@ -111,7 +112,13 @@ mod tests {
 
     #[test]
     fn turns_and_mirrors_by_their_matrices() {
-        for (m, turn) in [(PLAIN, (0, false)), ([-1.0, 0.0, 0.0, -1.0], (180, false)), ([0.0, -1.0, 1.0, 0.0], (270, false)), ([0.0, 1.0, 1.0, 0.0], (90, true)), ([-1.0, 0.0, 0.0, 1.0], (0, true))] {
+        for (m, turn) in [
+            (PLAIN, (0, false)),
+            ([-1.0, 0.0, 0.0, -1.0], (180, false)),
+            ([0.0, -1.0, 1.0, 0.0], (270, false)),
+            ([0.0, 1.0, 1.0, 0.0], (90, true)),
+            ([-1.0, 0.0, 0.0, 1.0], (0, true)),
+        ] {
             assert_eq!(turn_of(m), Some(turn), "{m:?}");
         }
         assert_eq!(turn_of([0.0; 4]), None);

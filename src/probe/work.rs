@@ -91,24 +91,31 @@ pub fn work(job: Job, alive: &mut Reporter) -> Result<Source> {
     let picture = chosen.map(|i| candidates[i].clone());
     let cost = picture.as_ref().map_or(0, |p| p.pixels.saturating_mul(p.packets as u64));
     let trusted = chosen.is_some_and(|i| {
-        let doubtful = packet_times.as_ref().is_none_or(|t| t.repeated + t.untimed > 0) || is_interlaced(videos[i]) && matches!(candidates[i].codec.as_str(), "h264" | "hevc");
+        let doubtful = packet_times.as_ref().is_none_or(|t| t.repeated + t.untimed > 0)
+            || is_interlaced(videos[i]) && matches!(candidates[i].codec.as_str(), "h264" | "hevc");
         names::has_packet_times(&scan.container) && !doubtful
     });
     let whole = job.times == TimesFrom::Decode || (job.times == TimesFrom::Auto && cost <= CHEAP_PIXELS);
     let video_id = chosen.map(|i| videos[i].id.clone());
     let sample = decode(path, video_id.clone(), true, (!whole).then_some(SAMPLE_NS), alive)?;
     let mut picture_times = Times::default();
+    let mut picture_track = chosen.and_then(|i| raw_picture(&sample, &videos[i].id).cloned());
     if let (Some(i), Some(packets)) = (chosen, &packet_times) {
         let id = &videos[i].id;
         let mut seen = pictures(&sample, id);
         let mut fault = sample.fault.clone();
         let mut all = sample.whole && fault.is_none();
-        let agrees = !seen.spaced && !seen.times.ns.is_empty() && seen.times.repeated + seen.times.untimed == 0 && packets.ns.starts_with(&seen.times.ns);
+        let agrees = !seen.spaced
+            && !seen.times.ns.is_empty()
+            && seen.times.repeated + seen.times.untimed == 0
+            && packets.ns.starts_with(&seen.times.ns);
         // A fault may be the sound's: the picture gets a run of its own.
-        if !all && !(trusted && agrees && fault.is_none()) {
+        let believed = trusted && agrees && fault.is_none();
+        if !all && !believed {
             complaints.store(0, Ordering::Relaxed);
             let full = decode(path, video_id.clone(), false, None, alive)?;
-            (seen, fault, all) = (pictures(&full, id), full.fault, true);
+            (seen, fault, all) = (pictures(&full, id), full.fault.clone(), true);
+            picture_track = raw_picture(&full, id).cloned().or(picture_track);
             seen.corrupted = seen.corrupted.max(full.warnings);
         }
         let spaced = seen.spaced;
@@ -127,16 +134,28 @@ pub fn work(job: Job, alive: &mut Reporter) -> Result<Source> {
         } else if trusted && lost > 0 {
             problems.push(format!("damaged: {lost} of {} pictures do not decode", packets.ns.len()));
         } else if bad > 0 {
-            problems.push(format!("damaged: the decoders report {bad} error{} in {}", if bad == 1 { "" } else { "s" }, if all { "the file" } else { "its first second" }));
+            problems.push(format!(
+                "damaged: the decoders report {bad} error{} in {}",
+                if bad == 1 { "" } else { "s" },
+                if all { "the file" } else { "its first second" }
+            ));
         }
         if spaced {
-            repairs.push(format!("the stream has no times: its pictures follow each other evenly for {:.1} s", picture_times.end_ns as f64 / 1e9));
+            repairs.push(format!(
+                "the stream has no times: its pictures follow each other evenly for {:.1} s",
+                picture_times.end_ns as f64 / 1e9
+            ));
         }
-        if let Some(fault) = fault.filter(|_| chosen.is_some()) {
+        // What the demuxer cannot read is said once, below.
+        if let Some(fault) = fault.filter(|_| chosen.is_some() && scan.fault.is_none()) {
             problems.push(format!("decoding the picture breaks off after {:.1} s: {fault}", picture_times.end_ns as f64 / 1e9));
         }
         if all && untimed > 0 {
-            problems.push(format!("{untimed} picture{} no time of {} own: left out", if untimed == 1 { " has" } else { "s have" }, if untimed == 1 { "its" } else { "their" }));
+            problems.push(format!(
+                "{untimed} picture{} no time of {} own: left out",
+                if untimed == 1 { " has" } else { "s have" },
+                if untimed == 1 { "its" } else { "their" }
+            ));
         }
     }
     let heard: Vec<(bool, bool)> = audios.iter().map(|t| (decodes(&sample, t), t.selected)).collect();
@@ -146,7 +165,7 @@ pub fn work(job: Job, alive: &mut Reporter) -> Result<Source> {
     }
 
     let video = match chosen {
-        Some(i) => Some(video(path, i, videos[i], sample.tracks.iter().find(|t| t.id == videos[i].id), &picture_times)?),
+        Some(i) => Some(video(path, i, videos[i], picture_track.as_ref(), &picture_times)?),
         None => None,
     };
     let access = match (chosen, &video) {
@@ -177,9 +196,15 @@ pub fn work(job: Job, alive: &mut Reporter) -> Result<Source> {
     let found = super::verdict::Found {
         video_tracks: candidates.iter().filter(|c| c.packets > 1).count(),
         silent_tracks: heard.iter().filter(|h| !h.0).count(),
-        any_end_s: scan.tracks.iter().map(|t| t.end_ns).max().unwrap_or(0).max(video_end_ns) as f64 / 1e9,
+        media_end_s: ends(&scan, |m| m != Media::Other).max(video_end_ns as f64 / 1e9),
+        other_end_s: ends(&scan, |m| m == Media::Other),
         audio_first_ns: voice_track.and_then(|t| t.first_ns),
-        unreadable: scan.unknown.iter().filter(|c| c.structure(0).is_some_and(|s| s.name().starts_with("audio/"))).map(|c| names::missing_decoder(c)).collect(),
+        unreadable: scan
+            .unknown
+            .iter()
+            .filter(|c| c.structure(0).is_some_and(|s| s.name().starts_with("audio/")))
+            .map(|c| names::missing_decoder(c))
+            .collect(),
         broke_off: match (&scan.fault, scan.stalled) {
             (Some(fault), _) => Some(fault.to_string()),
             (None, true) => Some("the demuxer hangs there".into()),
@@ -240,6 +265,11 @@ fn decode(path: &Path, video: Option<String>, audio: bool, for_ns: Option<u64>, 
     })
 }
 
+/// When the last of the tracks of some kinds ends, in seconds.
+fn ends(scan: &Scan, of: impl Fn(Media) -> bool) -> f64 {
+    scan.tracks.iter().filter(|t| of(t.media)).map(|t| t.end_ns).max().unwrap_or(0) as f64 / 1e9
+}
+
 fn candidate(track: &Track) -> facts::Candidate {
     let number = |field| track.structure().and_then(|s| s.get::<i32>(field).ok()).unwrap_or(0).max(0) as u64;
     facts::Candidate {
@@ -256,11 +286,15 @@ fn is_interlaced(track: &Track) -> bool {
 
 /// Times of decoded pictures; empty where the track came out undecoded.
 fn pictures(decoded: &Decoded, id: &str) -> Seen {
-    let Some(track) = decoded.tracks.iter().find(|t| t.id == id && t.caps_name() == "video/x-raw") else { return Seen::default() };
+    let Some(track) = raw_picture(decoded, id) else { return Seen::default() };
     let info = track.caps.as_ref().and_then(|c| gst_video::VideoInfo::from_caps(c).ok());
     let mut packets = track.packets.clone();
     let spaced = facts::space_out(&mut packets, info.and_then(|i| stated_rate(&i)));
     Seen { times: facts::times(&packets), corrupted: track.corrupted, spaced }
+}
+
+fn raw_picture<'a>(decoded: &'a Decoded, id: &str) -> Option<&'a Track> {
+    decoded.tracks.iter().find(|t| t.id == id && t.caps_name() == "video/x-raw")
 }
 
 /// What came out of the picture's decoder.
@@ -365,8 +399,11 @@ fn access(path: &Path, scan: &Scan, track: &Track, video: &Video, times: &Times,
         }
         // To the very end at the last trial, one second at the others.
         let until = Some(at + SAMPLE_NS).filter(|u| *u < times.ns.last().copied().unwrap_or(0));
-        let end = flow.run(alive, |f| until.is_some_and(|u| f.each(|t| t.id == track.id && t.packets.last().is_some_and(|p| p.at_ns >= Some(u))).contains(&true)));
-        let got: Vec<u64> = flow.tracks().iter().filter(|t| t.id == track.id).flat_map(|t| facts::times(&t.packets).ns).filter(|ns| *ns >= at).collect();
+        let end = flow.run(alive, |f| {
+            until.is_some_and(|u| f.each(|t| t.id == track.id && t.packets.last().is_some_and(|p| p.at_ns >= Some(u))).contains(&true))
+        });
+        let got: Vec<u64> =
+            flow.tracks().iter().filter(|t| t.id == track.id).flat_map(|t| facts::times(&t.packets).ns).filter(|ns| *ns >= at).collect();
         let expected = &times.ns[times.ns.partition_point(|f| *f < at)..];
         let same = match end {
             End::Eos => got == expected,
@@ -386,7 +423,8 @@ fn refusal(path: &Path, scan: &Scan) -> Error {
     let stream_error = scan.fault.as_ref().and_then(|f| f.error.kind::<gst::StreamError>());
     let protected = scan.unknown.iter().any(|c| c.structure(0).is_some_and(|s| s.name().starts_with("application/x-cenc")));
     if protected || matches!(stream_error, Some(gst::StreamError::Decrypt | gst::StreamError::DecryptNokey)) || has_encryption_boxes(path) {
-        return Error::new(Kind::Unsupported, format!("{name} is encrypted (DRM) and cannot be read without its key")).hint("ask its owner for an unprotected copy");
+        return Error::new(Kind::Unsupported, format!("{name} is encrypted (DRM) and cannot be read without its key"))
+            .hint("ask its owner for an unprotected copy");
     }
     let media = |c: &&gst::Caps| c.structure(0).is_some_and(|s| s.name().starts_with("video/") || s.name().starts_with("audio/"));
     if let Some(caps) = scan.unknown.iter().filter(media).min_by_key(|c| c.structure(0).is_some_and(|s| s.name().starts_with("audio/"))) {
@@ -394,7 +432,9 @@ fn refusal(path: &Path, scan: &Scan) -> Error {
             .hint("convert the recording to H.264 and AAC, or install a GStreamer plug-in for it");
     }
     if scan.container.is_empty() || matches!(stream_error, Some(gst::StreamError::TypeNotFound)) {
-        return Error::bad_media(format!("{name} is no media file that GStreamer knows, or its beginning is damaged")).hint(COPY_AGAIN).caused_by(fault_text(&scan.fault));
+        return Error::bad_media(format!("{name} is no media file that GStreamer knows, or its beginning is damaged"))
+            .hint(COPY_AGAIN)
+            .caused_by(fault_text(&scan.fault));
     }
     let container = names::container(&scan.container);
     if scan.stalled {
@@ -402,9 +442,10 @@ fn refusal(path: &Path, scan: &Scan) -> Error {
     }
     let tracks = scan.tracks.iter().filter(|t| t.media != Media::Other).count();
     let mut error = match (scan.header_ns, tracks) {
-        (Some(header), _) if header > 1_000_000_000 => {
-            Error::bad_media(format!("{name} is cut short or damaged: the {container} header says {:.1} s, but not one second of it can be read", header as f64 / 1e9))
-        }
+        (Some(header), _) if header > 1_000_000_000 => Error::bad_media(format!(
+            "{name} is cut short or damaged: the {container} header says {:.1} s, but not one second of it can be read",
+            header as f64 / 1e9
+        )),
         (_, 0) => Error::bad_media(format!("{name} is damaged or empty: this {container} file has no readable video and no audio track")),
         _ => Error::bad_media(format!("{name} is damaged: this {container} file holds no readable picture and no sound")),
     };
