@@ -4,6 +4,7 @@
 mod facts;
 mod flow;
 mod look;
+mod matrix;
 mod nal;
 mod names;
 mod verdict;

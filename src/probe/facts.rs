@@ -18,6 +18,8 @@ pub struct Times {
 
 /// Longest a last picture is believed to stand by its own account.
 const LAST_PICTURE_NS: u64 = 10_000_000_000;
+/// Longest it is taken to stand where it does not say.
+const LAST_GUESS_NS: u64 = 1_000_000_000;
 
 pub fn times(packets: &[Packet]) -> Times {
     let mut timed: Vec<(u64, Option<u64>)> = packets.iter().filter_map(|p| Some((p.at_ns?, p.duration_ns))).collect();
@@ -27,9 +29,23 @@ pub fn times(packets: &[Packet]) -> Times {
     let mut ns: Vec<u64> = timed.into_iter().map(|(at, _)| at).collect();
     let before = ns.len();
     ns.dedup();
-    let usual = usual_gap(&ns).unwrap_or(0);
-    let end_ns = last.map_or(0, |(at, duration)| at.saturating_add(duration.unwrap_or(0).clamp(usual, LAST_PICTURE_NS.max(usual))));
+    let usual = usual_gap(&ns).unwrap_or(0).min(LAST_GUESS_NS);
+    let end_ns = last.map_or(0, |(at, duration)| at.saturating_add(duration.unwrap_or(0).clamp(usual, LAST_PICTURE_NS)));
     Times { repeated: before - ns.len(), ns, untimed, end_ns }
+}
+
+/// Streams without any times (raw H.264): pictures follow each other at the stated rate, from zero. Streams with some keep what they have.
+pub fn space_out(packets: &mut [Packet], stated: Option<FrameRate>) -> bool {
+    let untimed = packets.iter().filter(|p| p.at_ns.is_none()).count();
+    if untimed * 2 <= packets.len() {
+        return false;
+    }
+    let rate = stated.map_or((25, 1), |r| (u64::from(r.num()), u64::from(r.den())));
+    for (i, packet) in packets.iter_mut().enumerate() {
+        packet.at_ns = Some(i as u64 * 1_000_000_000 * rate.1 / rate.0);
+        packet.duration_ns = None;
+    }
+    true
 }
 
 /// The median gap between pictures.
@@ -93,14 +109,18 @@ pub fn access(reach: &Reach) -> Access {
     let container = matches!(reach.container, "video/quicktime" | "application/x-3gp" | "video/x-matroska" | "video/webm");
     // VP8 in WebM loses its last picture after any seek; interlaced MPEG-2 and unheard-of codecs were not measured.
     let codec = matches!(reach.codec, "h264" | "hevc" | "vp9" | "av1" | "mpeg4" | "mjpeg" | "prores" | "dv");
-    let longest: Option<u64> = reach.keys_ns.iter().chain([last]).scan(*first, |from, key| Some(key.saturating_sub(std::mem::replace(from, *key)))).max();
+    // libaom takes four times what H.264 takes.
+    let weight = if reach.codec == "av1" { 4 } else { 1 };
+    let trial = |gop: u64| (gop + 3_000_000_000) / usual_gap(reach.frames_ns).unwrap_or(1).max(1) * reach.pixels * weight;
+    let longest: Option<u64> =
+        reach.keys_ns.iter().chain([last]).scan(*first, |from, key| Some(key.saturating_sub(std::mem::replace(from, *key)))).max();
     let seek = container
         && codec
         && reach.seekable
         && !reach.soft_keys
         && last - first >= WORTH_A_SEEK_NS
         && !reach.keys_ns.is_empty()
-        && longest.is_some_and(|gop| gop <= LONGEST_GOP_NS && gop / usual_gap(reach.frames_ns).unwrap_or(1).max(1) * reach.pixels <= TRIAL_PIXELS);
+        && longest.is_some_and(|gop| gop <= LONGEST_GOP_NS && trial(gop) <= TRIAL_PIXELS);
     if seek { Access::Seek } else { Access::Sequential }
 }
 
@@ -134,8 +154,11 @@ pub fn voice(tracks: &[(bool, bool)]) -> Option<usize> {
     tracks.iter().position(|t| t.0 && t.1).or_else(|| tracks.iter().position(|t| t.0))
 }
 
-/// GStreamer's orientation tag as degrees clockwise, then a left-right mirror. The tag's `flip-` comes before its turn, as in EXIF.
-pub fn orientation(tag: &str) -> (u16, bool) {
+/// Degrees clockwise (0, 90, 180, 270), then a left-right mirror.
+pub type Turn = (u16, bool);
+
+/// GStreamer's orientation tag. Its `flip-` comes before its turn, as in EXIF.
+pub fn orientation(tag: &str) -> Turn {
     let turn = |s: &str| s.parse::<u16>().unwrap_or(0) % 360;
     match tag.strip_prefix("flip-rotate-") {
         Some(degrees) => ((360 - turn(degrees)) % 360, true),
@@ -179,6 +202,19 @@ mod tests {
     }
 
     #[test]
+    fn pictures_without_any_time_follow_the_stated_rate() {
+        let mut p = packets(&[0, 0, 0, 0]);
+        p[1..].iter_mut().for_each(|p| p.at_ns = None);
+        assert!(space_out(&mut p, FrameRate::new(50, 1)));
+        assert_eq!(times(&p).ns, [0, 20_000_000, 40_000_000, 60_000_000]);
+        // One untimed picture among timed ones is left alone.
+        let mut p = packets(&[0, 40, 80, 120]);
+        p[1].at_ns = None;
+        assert!(!space_out(&mut p, None));
+        assert_eq!(times(&p).untimed, 1);
+    }
+
+    #[test]
     fn millisecond_rounding_is_constant_and_one_pause_is_variable() {
         let ms: Vec<u64> = cadence(59.94, 500).iter().map(|ns| ns / 1_000_000 * 1_000_000).collect();
         assert!(!is_variable(&ms));
@@ -208,7 +244,15 @@ mod tests {
     #[test]
     fn only_what_seeks_exactly_is_sought() {
         let (frames, keys) = (cadence(25.0, 500), [0, 10_000_000_000]);
-        let good = Reach { container: "video/quicktime", codec: "h264", seekable: true, soft_keys: false, keys_ns: &keys, frames_ns: &frames, pixels: 1 };
+        let good = Reach {
+            container: "video/quicktime",
+            codec: "h264",
+            seekable: true,
+            soft_keys: false,
+            keys_ns: &keys,
+            frames_ns: &frames,
+            pixels: 1,
+        };
         assert_eq!(access(&good), Access::Seek);
         for bad in [
             Reach { container: "video/mpegts", ..good.clone() },
@@ -230,7 +274,13 @@ mod tests {
     #[test]
     fn covers_and_empty_tracks_are_not_the_picture() {
         let track = |codec: &str, pixels, packets, span_ns| Candidate { codec: codec.into(), pixels, packets, span_ns };
-        let tracks = [track("h264", 9_000_000, 0, 0), track("png", 9_000_000, 1, 9), track("h264", 100, 50, 9), track("h264", 200, 50, 9), track("h264", 200, 50, 9)];
+        let tracks = [
+            track("h264", 9_000_000, 0, 0),
+            track("png", 9_000_000, 1, 9),
+            track("h264", 100, 50, 9),
+            track("h264", 200, 50, 9),
+            track("h264", 200, 50, 9),
+        ];
         assert_eq!(picture(&tracks), Some(3));
         assert_eq!(picture(&tracks[..2]), None);
     }

@@ -4,9 +4,8 @@
 
 use crate::child::Reporter;
 use crate::error::{Error, Kind, Result};
-use gst::prelude::*;
 use gstreamer as gst;
-use gstreamer_video as gst_video;
+use gstreamer_video::{self as gst_video, prelude::*};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -14,6 +13,12 @@ use std::time::{Duration, Instant};
 
 /// No buffer for this long ends a run. Below the parent's idle limit, so that the file is named and not the process.
 const STALL: Duration = Duration::from_secs(25);
+
+/// After an error, what is still in the queues comes out; nothing for this long means that it has.
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// Durations beyond an hour are garbage (WMA Voice packets claim 195 years).
+const LONGEST_NS: u64 = 3_600_000_000_000;
 
 /// How deep decodebin goes.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,6 +63,8 @@ pub struct Track {
     pub end_ns: u64,
     /// Buffers flagged as interlaced pictures.
     pub interlaced: u64,
+    /// Buffers that the decoder flags as damaged.
+    pub corrupted: u64,
     segment: Option<gst::FormattedSegment<gst::ClockTime>>,
 }
 
@@ -86,6 +93,21 @@ struct Keys {
     soft: AtomicU64,
 }
 
+/// Counts what FFmpeg's decoders complain of. They conceal damaged pictures and say so in the log only. `gst::init` comes first.
+pub fn count_complaints() -> Arc<AtomicU64> {
+    let count = Arc::new(AtomicU64::new(0));
+    let counter = count.clone();
+    // The default function would write each of them to stderr.
+    gst::log::remove_default_log_function();
+    gst::log::set_threshold_for_name("libav", gst::DebugLevel::Error);
+    gst::log::add_log_function(move |category, level, _, _, _, _, _| {
+        if category.name() == "libav" && level == gst::DebugLevel::Error {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    count
+}
+
 pub struct Flow {
     pipeline: gst::Pipeline,
     bin: gst::Element,
@@ -107,11 +129,20 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Flow {
     /// `seeks`: whether [`Flow::seek`] will be called.
     pub fn new(path: &Path, depth: Depth, seeks: bool) -> Result<Flow> {
-        let missing = |what: &'static str| move |e| Error::new(Kind::Failed, format!("GStreamer's {what} is not installed")).caused_by(e).hint("apt install gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-libav");
+        let missing = |what: &'static str| {
+            move |e| {
+                Error::new(Kind::Failed, format!("GStreamer's {what} is not installed"))
+                    .caused_by(e)
+                    .hint("apt install gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-libav")
+            }
+        };
         let source = gst::ElementFactory::make("filesrc").property("location", path).build().map_err(missing("filesrc"))?;
         let bin = gst::ElementFactory::make("decodebin").build().map_err(missing("decodebin"))?;
         let pipeline = gst::Pipeline::new();
-        pipeline.add_many([&source, &bin]).and_then(|()| source.link(&bin)).map_err(|e| Error::bug("filesrc ! decodebin does not link").caused_by(e))?;
+        pipeline
+            .add_many([&source, &bin])
+            .and_then(|()| source.link(&bin))
+            .map_err(|e| Error::bug("filesrc ! decodebin does not link").caused_by(e))?;
         let flow = Flow {
             pipeline,
             bin,
@@ -131,7 +162,9 @@ impl Flow {
     /// Keeps decoders out where packets are wanted.
     fn hook_plugging(&self, depth: Depth) -> Result<()> {
         let class = gst::glib::Type::from_name("GstAutoplugSelectResult").and_then(gst::glib::EnumClass::with_type);
-        let class = class.filter(|c| c.value(0).is_some() && c.value(1).is_some()).ok_or_else(|| Error::new(Kind::Failed, "this GStreamer's decodebin has no autoplug-select"))?;
+        let class = class
+            .filter(|c| c.value(0).is_some() && c.value(1).is_some())
+            .ok_or_else(|| Error::new(Kind::Failed, "this GStreamer's decodebin has no autoplug-select"))?;
         self.bin.connect("autoplug-select", false, move |values| {
             let wanted = || -> Option<bool> {
                 let pad = values.get(1)?.get::<gst::Pad>().ok()?;
@@ -194,7 +227,9 @@ impl Flow {
             End::Enough => {}
             end => return Err(end),
         }
-        self.pipeline.seek_simple(gst::SeekFlags::FLUSH | gst::SeekFlags::ACCURATE, gst::ClockTime::from_nseconds(to_ns)).map_err(|_| End::Enough)
+        self.pipeline
+            .seek_simple(gst::SeekFlags::FLUSH | gst::SeekFlags::ACCURATE, gst::ClockTime::from_nseconds(to_ns))
+            .map_err(|_| End::Enough)
     }
 
     fn state(&mut self, state: gst::State, alive: &mut Reporter, preroll: bool, enough: &mut dyn FnMut(&Flow) -> bool) -> End {
@@ -202,15 +237,17 @@ impl Flow {
         let Some(bus) = self.pipeline.bus() else { return End::Stalled };
         // A failure here has its message on the bus.
         let refused = self.pipeline.set_state(state).is_err();
-        let (mut seen, mut since) = (0, Instant::now());
+        let (mut seen, mut since, mut fault) = (0, Instant::now(), None);
         loop {
             let message = bus.timed_pop(gst::ClockTime::from_mseconds(50));
             match message.as_ref().map(|m| m.view()) {
-                Some(View::Eos(_)) => return End::Eos,
-                Some(View::Error(e)) => return End::Fault(Fault::of(e)),
+                Some(View::Eos(_)) => return fault.map_or(End::Eos, End::Fault),
+                Some(View::Error(e)) => {
+                    fault.get_or_insert_with(|| Fault::of(e));
+                }
                 Some(View::Warning(_)) => self.warnings += 1,
                 Some(View::AsyncDone(_)) if preroll => return End::Enough,
-                None if refused => return End::Stalled,
+                None if refused => return fault.map_or(End::Stalled, End::Fault),
                 _ => {}
             }
             let now = self.clock.load(Ordering::Relaxed);
@@ -220,6 +257,8 @@ impl Flow {
                 if self.header_ns.is_none() {
                     self.header_ns = self.bin.query_duration::<gst::ClockTime>().map(|d| d.nseconds()).filter(|d| *d > 0);
                 }
+            } else if let Some(fault) = fault.take_if(|_| since.elapsed() > DRAIN) {
+                return End::Fault(fault);
             } else if since.elapsed() > STALL {
                 self.stalled = true;
                 return End::Stalled;
@@ -280,7 +319,11 @@ impl Drop for Flow {
 impl Fault {
     fn of(message: &gst::message::Error) -> Fault {
         let element = message.src().and_then(|s| s.downcast_ref::<gst::Element>().and_then(|e| e.factory()).map(|f| f.name().to_string()));
-        Fault { error: message.error(), element: element.unwrap_or_else(|| "pipeline".into()), debug: message.debug().map(|d| d.to_string()).unwrap_or_default() }
+        Fault {
+            error: message.error(),
+            element: element.unwrap_or_else(|| "pipeline".into()),
+            debug: message.debug().map(|d| d.to_string()).unwrap_or_default(),
+        }
     }
 }
 
@@ -311,6 +354,7 @@ fn record(pad: &gst::Pad, tracks: &Mutex<Vec<Arc<Mutex<Track>>>>, clock: &Arc<At
         first_ns: None,
         end_ns: 0,
         interlaced: 0,
+        corrupted: 0,
         segment: None,
     }));
     pad.sticky_events_foreach(|event| {
@@ -319,7 +363,8 @@ fn record(pad: &gst::Pad, tracks: &Mutex<Vec<Arc<Mutex<Track>>>>, clock: &Arc<At
     });
     lock(tracks).push(track.clone());
     let clock = clock.clone();
-    let mask = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST | gst::PadProbeType::EVENT_DOWNSTREAM | gst::PadProbeType::EVENT_FLUSH;
+    let mask =
+        gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST | gst::PadProbeType::EVENT_DOWNSTREAM | gst::PadProbeType::EVENT_FLUSH;
     pad.add_probe(mask, move |_, info| {
         let mut track = lock(&track);
         match &info.data {
@@ -354,13 +399,13 @@ impl Track {
     /// What [`gst::Segment`] makes of a buffer's time: None outside.
     fn buffer(&mut self, buffer: &gst::BufferRef) {
         self.count += 1;
-        if self.media == Media::Other || (self.media == Media::Video && self.is_hidden(buffer)) {
+        if self.media == Media::Video && self.is_hidden(buffer) {
             return;
         }
-        let duration = buffer.duration().map(|d| d.nseconds());
+        let duration = buffer.duration().map(|d| d.nseconds()).filter(|d| *d < LONGEST_NS);
         let at = match (buffer.pts(), &self.segment) {
             (Some(pts), Some(segment)) => {
-                let stop = buffer.duration().map(|d| pts + d);
+                let stop = duration.map(|d| pts + gst::ClockTime::from_nseconds(d));
                 let Some((start, _)) = segment.clip(pts, stop) else { return };
                 start.and_then(|s| segment.to_stream_time(s)).map(|t| t.nseconds())
             }
@@ -371,8 +416,8 @@ impl Track {
             self.end_ns = self.end_ns.max(at.saturating_add(duration.unwrap_or(0)));
         }
         if self.media == Media::Video {
-            let flags = gst_video::VideoBufferFlags::from_bits_truncate(buffer.flags().bits());
-            self.interlaced += u64::from(flags.contains(gst_video::VideoBufferFlags::INTERLACED));
+            self.interlaced += u64::from(buffer.video_flags().contains(gst_video::VideoBufferFlags::INTERLACED));
+            self.corrupted += u64::from(buffer.flags().contains(gst::BufferFlags::CORRUPTED));
             self.packets.push(Packet { at_ns: at, duration_ns: duration, key: !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT) });
         }
     }
@@ -399,16 +444,18 @@ impl Track {
 /// Counts packets that the container calls keyframes and that no IDR (HEVC: IRAP) begins.
 fn watch_keys(pad: &gst::Pad, keys: Arc<Keys>) {
     pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
-        let Some(buffer) = info.buffer().filter(|b| !b.flags().contains(gst::BufferFlags::DELTA_UNIT)) else { return gst::PadProbeReturn::Ok };
+        let Some(buffer) = info.buffer().filter(|b| !b.flags().contains(gst::BufferFlags::DELTA_UNIT)) else {
+            return gst::PadProbeReturn::Ok;
+        };
         let caps = pad.current_caps();
         let Some(s) = caps.as_ref().and_then(|c| c.structure(0)) else { return gst::PadProbeReturn::Ok };
         // Annex B comes from containers that are read in one pass anyway.
         let Ok(config) = s.get::<gst::Buffer>("codec_data") else { return gst::PadProbeReturn::Ok };
         let hevc = s.name() == "video/x-h265";
-        if let (Ok(config), Ok(data)) = (config.map_readable(), buffer.map_readable()) {
-            if !super::nal::begins_clean(&data, super::nal::length_size(&config, hevc), hevc) {
-                keys.soft.fetch_add(1, Ordering::Relaxed);
-            }
+        if let (Ok(config), Ok(data)) = (config.map_readable(), buffer.map_readable())
+            && !super::nal::begins_clean(&data, super::nal::length_size(&config, hevc), hevc)
+        {
+            keys.soft.fetch_add(1, Ordering::Relaxed);
         }
         gst::PadProbeReturn::Ok
     });

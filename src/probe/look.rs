@@ -22,10 +22,12 @@ pub fn look(path: &Path) -> Result<u64> {
     let mut file = std::fs::File::open(path).doing(|| format!("cannot read {name}"))?;
     let fresh = meta.modified().ok().and_then(|m| SystemTime::now().duration_since(m).ok()).is_none_or(|age| age < FRESH);
     if let Some(writer) = fresh.then(|| writer_of(path)).flatten() {
-        return Err(Error::bad_media(format!("{name} is still growing: {writer} is writing to it")).hint("wait until the recorder or the copy has finished"));
+        return Err(Error::bad_media(format!("{name} is still growing: {writer} is writing to it"))
+            .hint("wait until the recorder or the copy has finished"));
     }
     if meta.len() == 0 {
-        return Err(Error::bad_media(format!("{name} is empty (0 bytes)")).hint("copy it again from the recorder; if it is empty there too, the recording was lost"));
+        return Err(Error::bad_media(format!("{name} is empty (0 bytes)"))
+            .hint("copy it again from the recorder; if it is empty there too, the recording was lost"));
     }
     let mut head = Vec::new();
     file.by_ref().take(64 << 10).read_to_end(&mut head).doing(|| format!("cannot read {name}"))?;
@@ -51,7 +53,9 @@ fn mistaken(head: &[u8]) -> Option<(&'static str, &'static str)> {
         () if head.starts_with(b"\x89PNG") || head.starts_with(b"\xff\xd8\xff") && !head.windows(4).any(|w| w == b"AVI1") => {
             ("a picture", "a recording needs sound or moving pictures")
         }
-        () if head.iter().all(|b| *b == 0) => ("filled with zeros", "the recorder lost power or the card is damaged; copy it again or use a recovery tool on the card"),
+        () if head.iter().all(|b| *b == 0) => {
+            ("filled with zeros", "the recorder lost power or the card is damaged; copy it again or use a recovery tool on the card")
+        }
         () if is_text(head) => ("a text file", "check what was copied under this name"),
         () => return None,
     })

@@ -10,10 +10,20 @@ pub struct Found {
     /// Audio tracks that do not decode.
     pub silent_tracks: usize,
     pub audio_first_ns: Option<u64>,
+    /// When the longest picture or sound track ends, the chosen ones or others.
+    pub media_end_s: f64,
+    /// When the longest other track (subtitles) ends.
+    pub other_end_s: f64,
     /// Audio tracks without a decoder, in words.
     pub unreadable: Vec<String>,
     /// Why reading ended before the end of the file.
     pub broke_off: Option<String>,
+}
+
+/// Less than a second is left of a longer recording, or nothing at all: no lecture comes out of that.
+pub fn is_hopeless(source: &Source, found: &Found) -> bool {
+    let cut = source.header_duration_s.is_some_and(|h| facts::is_cut_short(h, found.media_end_s.max(source.duration_s)));
+    source.duration_s <= 0.0 || cut && source.duration_s < 1.0
 }
 
 /// Fills `repairs` and adds to `problems`.
@@ -36,7 +46,9 @@ pub fn lines(source: &mut Source, found: &Found) {
             repairs.push(format!("odd size {}x{}: made even", v.width, v.height));
         }
         match &v.hdr {
-            Some(hdr) => repairs.push(format!("HDR ({}), {} bits a colour: tone-mapped to standard range, 8 bits", hdr.to_uppercase(), v.bit_depth)),
+            Some(hdr) => {
+                repairs.push(format!("HDR ({}), {} bits a colour: tone-mapped to standard range, 8 bits", hdr.to_uppercase(), v.bit_depth))
+            }
             None if v.bit_depth > 8 => repairs.push(format!("{} bits a colour: reduced to 8", v.bit_depth)),
             None => {}
         }
@@ -44,7 +56,11 @@ pub fn lines(source: &mut Source, found: &Found) {
             repairs.push(format!("variable frame rate ({:.1} pictures/s on average): every picture keeps its time", v.frame_rate.fps()));
         }
         if found.video_tracks > 1 {
-            repairs.push(format!("{} video tracks: number {} is taken, the one with most pixels times duration", found.video_tracks, v.track + 1));
+            repairs.push(format!(
+                "{} video tracks: number {} is taken, the one with most pixels times duration",
+                found.video_tracks,
+                v.track + 1
+            ));
         }
     } else {
         repairs.push("no picture: the voice is put over a title card".into());
@@ -53,7 +69,12 @@ pub fn lines(source: &mut Source, found: &Found) {
         let a = &source.audio[voice];
         if source.audio.len() > 1 {
             let language = a.language.as_ref().map(|l| format!(", {l}")).unwrap_or_default();
-            repairs.push(format!("{} audio tracks: number {} ({}{language}) is taken as the voice", source.audio.len(), voice + 1, a.codec));
+            repairs.push(format!(
+                "{} audio tracks: number {} ({}{language}) is taken as the voice",
+                source.audio.len(),
+                voice + 1,
+                a.codec
+            ));
         }
         if a.channels > 2 {
             repairs.push(format!("{} audio channels: mixed down to one voice", a.channels));
@@ -65,8 +86,12 @@ pub fn lines(source: &mut Source, found: &Found) {
 
 fn problems(source: &mut Source, found: &Found) {
     let mut problems = Vec::new();
-    if let Some(header) = source.header_duration_s.filter(|h| facts::is_cut_short(*h, source.duration_s)) {
-        problems.push(format!("cut short: the header says {header:.1} s, {:.1} s are there", source.duration_s));
+    if let Some(header) = source.header_duration_s.filter(|h| facts::is_cut_short(*h, found.media_end_s.max(source.duration_s))) {
+        let there = found.media_end_s.max(source.duration_s);
+        problems.push(match facts::is_cut_short(header, found.other_end_s) {
+            true => format!("cut short: the header says {header:.1} s, {there:.1} s are there"),
+            false => format!("picture and sound end after {there:.1} s, subtitles and header go on to {header:.1} s"),
+        });
     }
     if let Some(why) = &found.broke_off {
         problems.push(format!("reading breaks off after {:.1} s: {why}", source.duration_s));
@@ -75,7 +100,11 @@ fn problems(source: &mut Source, found: &Found) {
     if source.voice.is_none() {
         problems.push(match found.silent_tracks {
             0 => "no sound: the lecture will be silent".to_string(),
-            n => format!("no sound: {n} audio track{} there, but nothing in {} decodes; the lecture will be silent", if n == 1 { " is" } else { "s are" }, if n == 1 { "it" } else { "them" }),
+            n => format!(
+                "no sound: {n} audio track{} there, but nothing in {} decodes; the lecture will be silent",
+                if n == 1 { " is" } else { "s are" },
+                if n == 1 { "it" } else { "them" }
+            ),
         });
     } else if found.silent_tracks > 0 {
         problems.push(format!("{} of {} audio tracks do not decode", found.silent_tracks, source.audio.len()));
@@ -162,6 +191,19 @@ mod tests {
     }
 
     #[test]
+    fn a_third_of_a_second_of_half_a_minute_is_hopeless() {
+        let mut s = source();
+        s.duration_s = 0.36;
+        assert!(is_hopeless(&s, &Found { media_end_s: 0.4, ..Found::default() }));
+        // ... but a clip that never was longer is not,
+        s.header_duration_s = Some(0.36);
+        assert!(!is_hopeless(&s, &Found::default()));
+        // and neither is a track that is shorter than the others by design.
+        s.header_duration_s = Some(10.0);
+        assert!(!is_hopeless(&s, &Found { media_end_s: 10.0, ..Found::default() }));
+    }
+
+    #[test]
     fn a_silent_or_blind_lecture_is_legal_and_said() {
         assert_eq!(judged(|s, f| (s.audio.clear(), s.voice = None, f.audio_first_ns = None).0).1, "no sound: the lecture will be silent");
         assert!(judged(|s, _| (s.video = None, s.frames_ns.clear()).0).0.contains("title card"));
@@ -169,6 +211,11 @@ mod tests {
 
     #[test]
     fn a_lying_header_and_sound_that_ends_early_are_problems() {
+        assert_eq!(
+            judged(|s, f| (s.header_duration_s, f.media_end_s) = (Some(16.6), 16.6)).1,
+            "",
+            "another track lasts as long as the header says"
+        );
         let (_, problems) = judged(|s, _| (s.header_duration_s, s.audio_end_ns) = (Some(231.0), 4_000_000_000));
         assert_eq!(problems, "cut short: the header says 231.0 s, 10.0 s are there; the sound ends 6.0 s before the picture");
     }

@@ -2,8 +2,8 @@
 //! decode of the picture or trial seeks. Ends in a [`Source`] or one clear error.
 
 use super::facts::{self, Times};
-use super::flow::{Depth, End, Fault, Flow, Media, Track};
-use super::{Access, Audio, Source, Video, names};
+use super::flow::{self, Depth, End, Fault, Flow, Media, Track};
+use super::{Access, Audio, Source, Video, matrix, names};
 use crate::child::Reporter;
 use crate::error::{Error, Kind, Result};
 use crate::units::{Digest, FrameRate};
@@ -11,6 +11,7 @@ use gstreamer as gst;
 use gstreamer_video as gst_video;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Job {
@@ -65,10 +66,11 @@ struct Decoded {
 
 pub fn work(job: Job, alive: &mut Reporter) -> Result<Source> {
     gst::init().map_err(|e| Error::failed("GStreamer does not start").caused_by(e))?;
+    let complaints = flow::count_complaints();
     let path = &job.path;
     let mut scan = scan(path, alive)?;
     scan.tracks.sort_by(|a, b| a.id.cmp(&b.id));
-    let mut problems = Vec::new();
+    let (mut repairs, mut problems) = (Vec::new(), Vec::new());
     if scan.header_ns.is_some_and(|ns| ns > ABSURD_NS) {
         problems.push("the header states a duration of over 1000 hours: not believed".to_string());
         scan.header_ns = None;
@@ -89,39 +91,71 @@ pub fn work(job: Job, alive: &mut Reporter) -> Result<Source> {
     let picture = chosen.map(|i| candidates[i].clone());
     let cost = picture.as_ref().map_or(0, |p| p.pixels.saturating_mul(p.packets as u64));
     let trusted = chosen.is_some_and(|i| {
-        let doubtful = packet_times.as_ref().is_none_or(|t| t.repeated + t.untimed > 0) || is_interlaced(videos[i]) && matches!(candidates[i].codec.as_str(), "h264" | "hevc");
+        let doubtful = packet_times.as_ref().is_none_or(|t| t.repeated + t.untimed > 0)
+            || is_interlaced(videos[i]) && matches!(candidates[i].codec.as_str(), "h264" | "hevc");
         names::has_packet_times(&scan.container) && !doubtful
     });
     let whole = job.times == TimesFrom::Decode || (job.times == TimesFrom::Auto && cost <= CHEAP_PIXELS);
     let video_id = chosen.map(|i| videos[i].id.clone());
-    let mut sample = decode(path, video_id.clone(), true, (!whole).then_some(SAMPLE_NS), alive)?;
+    let sample = decode(path, video_id.clone(), true, (!whole).then_some(SAMPLE_NS), alive)?;
     let mut picture_times = Times::default();
-    if let (Some(id), Some(packets)) = (&video_id, &packet_times) {
+    let mut picture_track = chosen.and_then(|i| raw_picture(&sample, &videos[i].id).cloned());
+    if let (Some(i), Some(packets)) = (chosen, &packet_times) {
+        let id = &videos[i].id;
         let mut seen = pictures(&sample, id);
-        let agrees = !seen.ns.is_empty() && seen.repeated + seen.untimed == 0 && packets.ns.starts_with(&seen.ns);
-        if !sample.whole && !(trusted && agrees) {
+        let mut fault = sample.fault.clone();
+        let mut all = sample.whole && fault.is_none();
+        let agrees = !seen.spaced
+            && !seen.times.ns.is_empty()
+            && seen.times.repeated + seen.times.untimed == 0
+            && packets.ns.starts_with(&seen.times.ns);
+        // A fault may be the sound's: the picture gets a run of its own.
+        let believed = trusted && agrees && fault.is_none();
+        if !all && !believed {
+            complaints.store(0, Ordering::Relaxed);
             let full = decode(path, video_id.clone(), false, None, alive)?;
-            seen = pictures(&full, id);
-            sample.warnings = full.warnings;
-            sample.whole = true;
-            sample.fault = full.fault;
+            (seen, fault, all) = (pictures(&full, id), full.fault.clone(), true);
+            picture_track = raw_picture(&full, id).cloned().or(picture_track);
+            seen.corrupted = seen.corrupted.max(full.warnings);
         }
-        picture_times = if sample.whole { seen } else { packets.clone() };
-        let lost = packets.ns.len().saturating_sub(picture_times.ns.len());
+        let spaced = seen.spaced;
+        let bad = seen.corrupted.max(sample.warnings).max(complaints.load(Ordering::Relaxed));
+        picture_times = if all { seen.times } else { packets.clone() };
+        let untimed = picture_times.repeated + picture_times.untimed;
+        let lost = packets.ns.len().saturating_sub(picture_times.ns.len() + untimed);
+        let kind = &candidates[i].codec;
         if picture_times.ns.is_empty() {
-            let what = format!("the picture does not decode: none of {} {} pictures is readable", packets.ns.len(), candidates[chosen.unwrap_or(0)].codec);
+            let what = format!("the picture does not decode: none of {} {kind} pictures is readable", packets.ns.len());
             if !audios.iter().any(|a| decodes(&sample, a)) {
-                return Err(Error::bad_media(format!("{}: {what}", path.display())).hint(COPY_AGAIN).caused_by(fault_text(&sample.fault)));
+                return Err(Error::bad_media(format!("{}: {what}", path.display())).hint(COPY_AGAIN).caused_by(fault_text(&fault)));
             }
             problems.push(format!("{what}; only the sound is used"));
             chosen = None;
         } else if trusted && lost > 0 {
             problems.push(format!("damaged: {lost} of {} pictures do not decode", packets.ns.len()));
-        } else if sample.warnings > 0 {
-            problems.push(format!("damaged: the decoder reported {} errors", sample.warnings));
+        } else if bad > 0 {
+            problems.push(format!(
+                "damaged: the decoders report {bad} error{} in {}",
+                if bad == 1 { "" } else { "s" },
+                if all { "the file" } else { "its first second" }
+            ));
         }
-        if sample.whole && picture_times.repeated + picture_times.untimed > 0 {
-            problems.push(format!("{} pictures have no time of their own: left out", picture_times.repeated + picture_times.untimed));
+        if spaced {
+            repairs.push(format!(
+                "the stream has no times: its pictures follow each other evenly for {:.1} s",
+                picture_times.end_ns as f64 / 1e9
+            ));
+        }
+        // What the demuxer cannot read is said once, below.
+        if let Some(fault) = fault.filter(|_| chosen.is_some() && scan.fault.is_none()) {
+            problems.push(format!("decoding the picture breaks off after {:.1} s: {fault}", picture_times.end_ns as f64 / 1e9));
+        }
+        if all && untimed > 0 {
+            problems.push(format!(
+                "{untimed} picture{} no time of {} own: left out",
+                if untimed == 1 { " has" } else { "s have" },
+                if untimed == 1 { "its" } else { "their" }
+            ));
         }
     }
     let heard: Vec<(bool, bool)> = audios.iter().map(|t| (decodes(&sample, t), t.selected)).collect();
@@ -131,7 +165,7 @@ pub fn work(job: Job, alive: &mut Reporter) -> Result<Source> {
     }
 
     let video = match chosen {
-        Some(i) => Some(video(i, videos[i], sample.tracks.iter().find(|t| t.id == videos[i].id), &picture_times)?),
+        Some(i) => Some(video(path, i, videos[i], picture_track.as_ref(), &picture_times)?),
         None => None,
     };
     let access = match (chosen, &video) {
@@ -154,7 +188,7 @@ pub fn work(job: Job, alive: &mut Reporter) -> Result<Source> {
         audio: audios.iter().map(|t| audio(t, &sample)).collect(),
         voice,
         access,
-        repairs: Vec::new(),
+        repairs,
         problems,
         frames_ns: if chosen.is_some() { picture_times.ns } else { Vec::new() },
         video_end_ns,
@@ -163,14 +197,24 @@ pub fn work(job: Job, alive: &mut Reporter) -> Result<Source> {
     let found = super::verdict::Found {
         video_tracks: candidates.iter().filter(|c| c.packets > 1).count(),
         silent_tracks: heard.iter().filter(|h| !h.0).count(),
+        media_end_s: ends(&scan, |m| m != Media::Other).max(video_end_ns as f64 / 1e9),
+        other_end_s: ends(&scan, |m| m == Media::Other),
         audio_first_ns: voice_track.and_then(|t| t.first_ns),
-        unreadable: scan.unknown.iter().filter(|c| c.structure(0).is_some_and(|s| s.name().starts_with("audio/"))).map(|c| names::missing_decoder(c)).collect(),
+        unreadable: scan
+            .unknown
+            .iter()
+            .filter(|c| c.structure(0).is_some_and(|s| s.name().starts_with("audio/")))
+            .map(|c| names::missing_decoder(c))
+            .collect(),
         broke_off: match (&scan.fault, scan.stalled) {
             (Some(fault), _) => Some(fault.to_string()),
             (None, true) => Some("the demuxer hangs there".into()),
             _ => None,
         },
     };
+    if super::verdict::is_hopeless(&source, &found) {
+        return Err(refusal(path, &scan));
+    }
     super::verdict::lines(&mut source, &found);
     Ok(source)
 }
@@ -222,6 +266,11 @@ fn decode(path: &Path, video: Option<String>, audio: bool, for_ns: Option<u64>, 
     })
 }
 
+/// When the last of the tracks of some kinds ends, in seconds.
+fn ends(scan: &Scan, of: impl Fn(Media) -> bool) -> f64 {
+    scan.tracks.iter().filter(|t| of(t.media)).map(|t| t.end_ns).max().unwrap_or(0) as f64 / 1e9
+}
+
 fn candidate(track: &Track) -> facts::Candidate {
     let number = |field| track.structure().and_then(|s| s.get::<i32>(field).ok()).unwrap_or(0).max(0) as u64;
     facts::Candidate {
@@ -237,9 +286,33 @@ fn is_interlaced(track: &Track) -> bool {
 }
 
 /// Times of decoded pictures; empty where the track came out undecoded.
-fn pictures(decoded: &Decoded, id: &str) -> Times {
-    let raw = |t: &&Track| t.id == id && t.caps_name() == "video/x-raw";
-    decoded.tracks.iter().find(raw).map(|t| facts::times(&t.packets)).unwrap_or_default()
+fn pictures(decoded: &Decoded, id: &str) -> Seen {
+    let Some(track) = raw_picture(decoded, id) else { return Seen::default() };
+    let info = track.caps.as_ref().and_then(|c| gst_video::VideoInfo::from_caps(c).ok());
+    let mut packets = track.packets.clone();
+    let spaced = facts::space_out(&mut packets, info.and_then(|i| stated_rate(&i)));
+    Seen { times: facts::times(&packets), corrupted: track.corrupted, spaced }
+}
+
+fn raw_picture<'a>(decoded: &'a Decoded, id: &str) -> Option<&'a Track> {
+    decoded.tracks.iter().find(|t| t.id == id && t.caps_name() == "video/x-raw")
+}
+
+/// What came out of the picture's decoder.
+#[derive(Default)]
+struct Seen {
+    times: Times,
+    corrupted: u64,
+    /// The stream had no times: the pictures were spaced out evenly.
+    spaced: bool,
+}
+
+fn positive(f: gst::Fraction) -> Option<(u32, u32)> {
+    Some((u32::try_from(f.numer()).ok().filter(|n| *n > 0)?, u32::try_from(f.denom()).ok().filter(|n| *n > 0)?))
+}
+
+fn stated_rate(info: &gst_video::VideoInfo) -> Option<FrameRate> {
+    positive(info.fps()).and_then(|(num, den)| FrameRate::new(num, den))
 }
 
 fn decodes(decoded: &Decoded, track: &Track) -> bool {
@@ -250,7 +323,7 @@ fn fault_text(fault: &Option<Fault>) -> String {
     fault.as_ref().map_or("the decoder gave no reason".into(), |f| f.to_string())
 }
 
-fn video(track: usize, packets: &Track, decoded: Option<&Track>, times: &Times) -> Result<Video> {
+fn video(path: &Path, track: usize, packets: &Track, decoded: Option<&Track>, times: &Times) -> Result<Video> {
     let unreadable = || Error::bad_media("the decoded picture has no size");
     let decoded = decoded.ok_or_else(unreadable)?;
     let info = decoded.caps.as_ref().and_then(|c| gst_video::VideoInfo::from_caps(c).ok()).ok_or_else(unreadable)?;
@@ -262,15 +335,17 @@ fn video(track: usize, packets: &Track, decoded: Option<&Track>, times: &Times) 
         Some(gst_video::VideoTransferFunction::AribStdB67) => Some("hlg".to_string()),
         _ => None,
     };
-    let positive = |f: gst::Fraction| Some((u32::try_from(f.numer()).ok().filter(|n| *n > 0)?, u32::try_from(f.denom()).ok().filter(|n| *n > 0)?));
-    let stated = positive(info.fps()).and_then(|(num, den)| FrameRate::new(num, den));
-    let (rotation, mirrored) = packets.tag::<gst::tags::ImageOrientation>().map_or((0, false), |t| facts::orientation(&t));
+    // A stream id ends in the MP4 track's number.
+    let track_id = packets.id.rsplit('/').next().and_then(|id| id.parse().ok());
+    let tag = packets.tag::<gst::tags::ImageOrientation>();
+    let turn = tag.map(|t| track_id.and_then(|id| matrix::turn(path, id)).unwrap_or_else(|| facts::orientation(&t)));
+    let (rotation, mirrored) = turn.unwrap_or((0, false));
     Ok(Video {
         track,
         codec: packets.structure().map(names::codec).unwrap_or_default(),
         width: info.width(),
         height: info.height(),
-        frame_rate: facts::frame_rate(times, stated).ok_or_else(unreadable)?,
+        frame_rate: facts::frame_rate(times, stated_rate(&info)).ok_or_else(unreadable)?,
         variable: facts::is_variable(&times.ns),
         rotation,
         mirrored,
@@ -325,8 +400,11 @@ fn access(path: &Path, scan: &Scan, track: &Track, video: &Video, times: &Times,
         }
         // To the very end at the last trial, one second at the others.
         let until = Some(at + SAMPLE_NS).filter(|u| *u < times.ns.last().copied().unwrap_or(0));
-        let end = flow.run(alive, |f| until.is_some_and(|u| f.each(|t| t.id == track.id && t.packets.last().is_some_and(|p| p.at_ns >= Some(u))).contains(&true)));
-        let got: Vec<u64> = flow.tracks().iter().filter(|t| t.id == track.id).flat_map(|t| facts::times(&t.packets).ns).filter(|ns| *ns >= at).collect();
+        let end = flow.run(alive, |f| {
+            until.is_some_and(|u| f.each(|t| t.id == track.id && t.packets.last().is_some_and(|p| p.at_ns >= Some(u))).contains(&true))
+        });
+        let got: Vec<u64> =
+            flow.tracks().iter().filter(|t| t.id == track.id).flat_map(|t| facts::times(&t.packets).ns).filter(|ns| *ns >= at).collect();
         let expected = &times.ns[times.ns.partition_point(|f| *f < at)..];
         let same = match end {
             End::Eos => got == expected,
@@ -346,15 +424,18 @@ fn refusal(path: &Path, scan: &Scan) -> Error {
     let stream_error = scan.fault.as_ref().and_then(|f| f.error.kind::<gst::StreamError>());
     let protected = scan.unknown.iter().any(|c| c.structure(0).is_some_and(|s| s.name().starts_with("application/x-cenc")));
     if protected || matches!(stream_error, Some(gst::StreamError::Decrypt | gst::StreamError::DecryptNokey)) || has_encryption_boxes(path) {
-        return Error::new(Kind::Unsupported, format!("{name} is encrypted (DRM) and cannot be read without its key")).hint("ask its owner for an unprotected copy");
+        return Error::new(Kind::Unsupported, format!("{name} is encrypted (DRM) and cannot be read without its key"))
+            .hint("ask its owner for an unprotected copy");
     }
     let media = |c: &&gst::Caps| c.structure(0).is_some_and(|s| s.name().starts_with("video/") || s.name().starts_with("audio/"));
     if let Some(caps) = scan.unknown.iter().filter(media).min_by_key(|c| c.structure(0).is_some_and(|s| s.name().starts_with("audio/"))) {
         return Error::new(Kind::Unsupported, format!("{name}: {}", names::missing_decoder(caps)))
             .hint("convert the recording to H.264 and AAC, or install a GStreamer plug-in for it");
     }
-    if scan.container.is_empty() || matches!(stream_error, Some(gst::StreamError::TypeNotFound | gst::StreamError::WrongType)) {
-        return Error::bad_media(format!("{name} is no media file, or its beginning is damaged")).hint(COPY_AGAIN).caused_by(fault_text(&scan.fault));
+    if scan.container.is_empty() || matches!(stream_error, Some(gst::StreamError::TypeNotFound)) {
+        return Error::bad_media(format!("{name} is no media file that GStreamer knows, or its beginning is damaged"))
+            .hint(COPY_AGAIN)
+            .caused_by(fault_text(&scan.fault));
     }
     let container = names::container(&scan.container);
     if scan.stalled {
@@ -362,9 +443,12 @@ fn refusal(path: &Path, scan: &Scan) -> Error {
     }
     let tracks = scan.tracks.iter().filter(|t| t.media != Media::Other).count();
     let mut error = match (scan.header_ns, tracks) {
-        (Some(header), _) => Error::bad_media(format!("{name} is cut short or damaged: the {container} header says {:.1} s, no picture and no sound can be read", header as f64 / 1e9)),
-        (None, 0) => Error::bad_media(format!("{name} is damaged or empty: this {container} file has no readable video and no audio track")),
-        (None, _) => Error::bad_media(format!("{name} is damaged: this {container} file holds no readable picture and no sound")),
+        (Some(header), _) if header > 1_000_000_000 => Error::bad_media(format!(
+            "{name} is cut short or damaged: the {container} header says {:.1} s, but not one second of it can be read",
+            header as f64 / 1e9
+        )),
+        (_, 0) => Error::bad_media(format!("{name} is damaged or empty: this {container} file has no readable video and no audio track")),
+        _ => Error::bad_media(format!("{name} is damaged: this {container} file holds no readable picture and no sound")),
     };
     if let Some(fault) = &scan.fault {
         error = error.caused_by(fault.to_string());
