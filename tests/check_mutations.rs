@@ -323,7 +323,7 @@ fn damaged_media_gives_findings_and_never_a_panic() {
                 let at = next(within);
                 bad[at] = [0, 0xff, 0x7f, next(256) as u8][next(4)];
             }
-            bad.truncate(bad.len() - next(3) * next(200));
+            bad.truncate(bad.len().saturating_sub(next(3) * next(200)));
             std::fs::write(dir.join(file), &bad).unwrap();
             // A text that is no playlist any more is refused, which is an answer too.
             if let Ok(report) = check(&Target::Directory(dir.to_path_buf()), &Ctx::silent()) {

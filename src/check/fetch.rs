@@ -236,6 +236,12 @@ impl HttpFetch {
             let limit = if text { MOST_TEXT } else { MOST_MEDIA };
             let body = response.body_mut().with_config().limit(limit).read_to_vec();
             let body = body.map_err(|e| Error::new(Kind::Unavailable, format!("cannot read all of {shown}")).caused_by(e))?;
+            let packed = response.headers().get("content-encoding").is_some_and(|e| e.as_bytes().eq_ignore_ascii_case(b"gzip"));
+            let body = if packed {
+                unpack(&body, limit).map_err(|e| Error::failed(format!("{shown}: its gzip is broken")).caused_by(e))?
+            } else {
+                body
+            };
             return Ok(match range {
                 Some(r) if ignored_range => {
                     let from = (r.offset as usize).min(body.len());
@@ -246,6 +252,13 @@ impl HttpFetch {
         }
         Err(Error::new(Kind::Unavailable, format!("{shown}: more than five redirects")))
     }
+}
+
+/// Unpacks at most `limit` bytes: a small answer must not fill the memory.
+fn unpack(packed: &[u8], limit: u64) -> std::io::Result<Vec<u8>> {
+    let mut out = Vec::new();
+    flate2::read::MultiGzDecoder::new(packed).take(limit).read_to_end(&mut out)?;
+    Ok(out)
 }
 
 impl Fetch for HttpFetch {
