@@ -33,7 +33,7 @@ pub struct Trims {
     pub end_s: Option<f64>,
 }
 
-/// A course as its author wrote it. Paths are joined to the directory of the file.
+/// A course as its author wrote it. Paths are absolute, joined to the directory of the file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Course {
     pub id: String,
@@ -134,8 +134,9 @@ impl Loaded {
 pub fn load(path: &Path) -> Result<Loaded> {
     let text = std::fs::read(path).doing(|| format!("cannot read {}", path.display()))?;
     let text = String::from_utf8(text).kind(Kind::Usage, || format!("{} is not UTF-8 text", path.display()))?;
-    let dir = path.parent().unwrap_or(Path::new(""));
-    let (course, problems) = read(&text, dir);
+    // Absolute: the paths go to child processes that may stand elsewhere.
+    let absolute = std::path::absolute(path).doing(|| format!("cannot find {}", path.display()))?;
+    let (course, problems) = read(&text, absolute.parent().unwrap_or(Path::new("/")));
     Ok(Loaded { path: path.to_path_buf(), course, problems })
 }
 

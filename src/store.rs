@@ -41,7 +41,7 @@ impl Key {
         let name = self.0.rsplit('/').next().unwrap_or_default();
         match name.rsplit_once('.').map(|(_, ext)| ext).unwrap_or_default() {
             "m3u8" => "application/vnd.apple.mpegurl",
-            "mp4" => "video/mp4",
+            "mp4" | "m4s" => "video/mp4",
             "m4a" => "audio/mp4",
             "json" => "application/json",
             "html" => "text/html; charset=utf-8",
