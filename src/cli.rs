@@ -3,19 +3,18 @@
 
 mod check;
 mod clean;
+mod diff;
 mod encode;
 mod ingest;
 mod pipelines;
 mod plan;
 mod printer;
 mod probe;
-mod recording;
-mod serve;
-mod diff;
-mod encoder;
 mod publish;
+mod recording;
 mod releases;
 mod rollback;
+mod serve;
 
 pub use printer::Printer;
 
@@ -150,9 +149,4 @@ fn child(verb: &str) -> u8 {
             2
         }
     }
-}
-
-/// The encoder of this machine.
-fn encoder() -> impl crate::publish::Encoder {
-    encoder::Local
 }

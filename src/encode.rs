@@ -11,6 +11,7 @@ mod encoder;
 pub mod fingerprint;
 pub mod pipelines;
 pub mod queue;
+pub mod studio;
 pub mod voice;
 
 use crate::cache::Cache;
@@ -74,15 +75,17 @@ impl Encode {
         Ok((plan, sources))
     }
 
-    /// The whole way to a package at `out`. What an earlier run finished is used.
-    pub async fn run(&self, work: &WorkDir, out: &Path, ctx: &Ctx) -> Result<Done> {
-        commit::refuse_foreign(out, &self.recordings)?;
+    /// The whole way to a package at `out`, or in the plan's work directory. What an earlier run finished is used.
+    pub async fn run(&self, work: &WorkDir, out: Option<&Path>, ctx: &Ctx) -> Result<Done> {
+        out.map(|out| commit::refuse_foreign(out, &self.recordings)).transpose()?;
         let (plan, sources) = self.plan(work, ctx).await?;
+        let claim = work.claim(&plan.digest, ctx).await?;
+        let inside = claim.dir().join("package");
+        let out = out.unwrap_or(&inside);
         if let Some(package) = commit::already_there(out, &plan)? {
             ctx.note(format!("{} is complete already", out.display()));
             return Ok(Done { partial: package.partial, package, dir: out.to_path_buf() });
         }
-        let claim = work.claim(&plan.digest, ctx).await?;
         free_disk(&plan, work.path(), out)?;
         let record =
             serde_json::to_vec_pretty(&summary(&plan, &sources)).map_err(|e| Error::bug("a plan does not serialise").caused_by(e))?;

@@ -12,9 +12,12 @@ use crate::progress::Ctx;
 /// deviations with reason and cost in its package.json; they are shown and do not fail.
 #[derive(clap::Args)]
 pub struct Args {
-    /// A package directory, a playlist file, or the http(s) address of a playlist.
+    /// A package directory, a playlist file, the http(s) address of a playlist, a course.toml, or a store.
     #[arg(required_unless_present = "rules")]
     target: Option<String>,
+    /// Put right what can be put right in a store: pages and pointers that disagree with the current release.
+    #[arg(long)]
+    repair: bool,
     /// Print the table of all rules and check nothing.
     #[arg(long)]
     rules: bool,
@@ -25,6 +28,15 @@ pub async fn run(args: Args, printer: &Printer, ctx: &Ctx) -> Result<u8> {
         print_rules(printer);
         return Ok(0);
     };
+    if target.ends_with(".toml") {
+        return course_file(std::path::Path::new(&target), printer);
+    }
+    if std::path::Path::new(&target).join("courses").is_dir() || target.starts_with("s3://") {
+        return whole_store(&target, args.repair, printer, ctx).await;
+    }
+    if args.repair {
+        return Err(Error::usage(format!("{target} is not a store; --repair works on a store")));
+    }
     let parsed = Target::parse(&target);
     let (work, of_work) = (ctx.clone(), parsed.clone());
     let report = tokio::task::spawn_blocking(move || check::check(&of_work, &work))
@@ -57,6 +69,62 @@ pub async fn run(args: Args, printer: &Printer, ctx: &Ctx) -> Result<u8> {
         ));
     }
     Ok(u8::from(!report.passes()))
+}
+
+/// Everything that is wrong with an author's file, together.
+fn course_file(path: &std::path::Path, printer: &Printer) -> Result<u8> {
+    let problems = crate::course::check(path)?;
+    for p in &problems {
+        match printer.json() {
+            true => printer.object(&Line::Finding(&Finding {
+                rule: "course",
+                level: Level::Must,
+                r#where: format!("{}:{}", path.display(), p.line),
+                message: p.message.clone(),
+                source: "docs/manifest.md",
+            })),
+            false => printer.data(&format!("{}:{}: {}", path.display(), p.line, p.message)),
+        }
+    }
+    conclude(problems.len(), printer);
+    Ok(u8::from(!problems.is_empty()))
+}
+
+/// Everything that learners could reach in a store, against its digests.
+async fn whole_store(name: &str, repair: bool, printer: &Printer, ctx: &Ctx) -> Result<u8> {
+    let store = crate::store::open(name, crate::store::Expect::Store)?;
+    let report = crate::publish::verify_store(&*store, repair, ctx).await?;
+    for fault in &report.faults {
+        let repaired = if fault.repaired { " (repaired)" } else { "" };
+        match printer.json() {
+            true => printer.object(&Line::Finding(&Finding {
+                rule: "store",
+                level: if fault.repaired { Level::Should } else { Level::Must },
+                r#where: fault.key.clone(),
+                message: format!("{}{repaired}", fault.message),
+                source: "docs/publish.md",
+            })),
+            false => printer.data(&format!("{}: {}{repaired}", fault.key, fault.message)),
+        }
+    }
+    let broken = report.faults.iter().filter(|f| !f.repaired).count();
+    printer.talk(&format!(
+        "{} courses, {} releases, {} objects, {} were read",
+        report.courses,
+        report.releases,
+        report.objects,
+        crate::units::Bytes(report.bytes)
+    ));
+    conclude(broken, printer);
+    Ok(u8::from(!report.sound()))
+}
+
+fn conclude(faults: usize, printer: &Printer) {
+    match printer.json() {
+        true => printer.object(&Line::Summary { must: faults, should: 0, declared: 0 }),
+        false if faults == 0 => printer.data("ok"),
+        false => printer.data(&format!("fails: {faults} to put right")),
+    }
 }
 
 #[derive(serde::Serialize)]

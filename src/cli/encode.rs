@@ -30,7 +30,7 @@ pub async fn run(args: Args, printer: &Printer, ctx: &Ctx) -> Result<u8> {
     let began = Instant::now();
     let (mut encode, work) = args.recording.open()?;
     encode.jobs = args.jobs;
-    let done = encode.run(&work, &args.output, ctx).await?;
+    let done = encode.run(&work, Some(&args.output), ctx).await?;
     match printer.json() {
         true => printer.object(&line(&done.package, &done.dir.display().to_string(), began.elapsed().as_secs_f64())),
         false => {

@@ -1,11 +1,14 @@
 //! `rivulet publish`
 
 use super::Printer;
+use crate::encode::studio::Studio;
 use crate::error::Result;
+use crate::pipeline::Fragments;
 use crate::progress::Ctx;
-use crate::publish::{self, Encoder, Forecast, Options, Published};
+use crate::publish::{self, Forecast, Options, Published};
 use crate::store::{self, Expect};
 use crate::units::Bytes;
+use crate::workdir::WorkDir;
 use std::path::PathBuf;
 
 /// Learners see the old release until the new one is whole; stopped at any moment, the same command goes on.
@@ -25,14 +28,24 @@ pub struct Args {
     /// Encode every lecture whose recording is here, changed or not (after an upgrade of rivulet).
     #[arg(long)]
     refresh: bool,
+    /// Chunks side by side [default: as many as cores, less where memory is short].
+    #[arg(long)]
+    jobs: Option<usize>,
+    /// Where unfinished work is kept [default: $RIVULET_WORK, else ~/.cache/rivulet].
+    #[arg(long)]
+    work_dir: Option<PathBuf>,
+    /// A directory of .gst files that replace the built-in pipelines of the same name.
+    #[arg(long)]
+    pipelines: Option<PathBuf>,
 }
 
 pub async fn run(args: Args, printer: &Printer, ctx: &Ctx) -> Result<u8> {
-    run_with(args, &super::encoder(), printer, ctx).await
-}
-
-/// The same with a given encoder.
-async fn run_with(args: Args, encoder: &dyn Encoder, printer: &Printer, ctx: &Ctx) -> Result<u8> {
+    let encoder = &Studio {
+        work: WorkDir::open(args.work_dir)?,
+        fragments: Fragments::load(args.pipelines.as_deref())?,
+        jobs: args.jobs,
+        ctx: ctx.clone(),
+    };
     let store = store::open(&args.to, Expect::NewOrStore)?;
     let options = Options { profile: args.profile, refresh: args.refresh };
     if args.dry_run {

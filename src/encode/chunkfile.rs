@@ -38,9 +38,9 @@ pub struct Health {
     pub fault: Option<String>,
 }
 
-/// `c00012`: the name of chunk 12 in a plan's work directory.
+/// `c00012.chunk`: the name of chunk 12 in a plan's work directory.
 pub fn path(dir: &Path, chunk: usize) -> PathBuf {
-    dir.join(format!("c{chunk:05}"))
+    dir.join(format!("c{chunk:05}.chunk"))
 }
 
 /// Writes a chunk whole or not at all. `data` holds the pictures in the header's order: by rung, then by segment.

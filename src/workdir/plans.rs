@@ -76,8 +76,7 @@ impl PlanDir {
 fn ours(name: &str) -> bool {
     let extension = name.rsplit_once('.').map_or("", |(_, e)| e);
     name.starts_with(super::TEMP)
-        || name.contains(".chunk")
-        || ["json", "chunk", "mp4", "m4a", "mkv", "opus", "aac", "m3u8", "vtt", "webp", "log"].contains(&extension)
+        || ["json", "chunk", "units", "mp4", "m4a", "mkv", "opus", "aac", "m3u8", "vtt", "webp", "log"].contains(&extension)
 }
 
 /// Removes the files that are ours in a directory and in those below it, then the directories that are empty.
@@ -140,9 +139,9 @@ mod tests {
         let held = work.claim(&busy, &Ctx::silent()).await.unwrap();
         let at = |plan: &Digest, name: &str| work.path().join("plans").join(plan.to_string()).join(name);
         fs::write(at(&idle, "plan.json"), r#"{"recordings":[{"name":"Bài 1.mp4"}]}"#).unwrap();
-        fs::write(at(&idle, "v-720p.chunk-0003"), [0; 100]).unwrap();
+        fs::write(at(&idle, "c00003.chunk"), [0; 100]).unwrap();
         fs::write(at(&mixed, "my thesis.odt"), "x").unwrap();
-        fs::write(held.dir().join("v-720p.chunk-0001"), [0; 100]).unwrap();
+        fs::write(held.dir().join("c00001.chunk"), [0; 100]).unwrap();
         fs::create_dir(work.path().join("plans/old stuff")).unwrap();
 
         let plans = work.plans().unwrap();
@@ -155,7 +154,7 @@ mod tests {
         of(&mixed).free().unwrap();
         assert!(!at(&idle, "").exists());
         assert!(
-            held.dir().join("v-720p.chunk-0001").exists()
+            held.dir().join("c00001.chunk").exists()
                 && at(&mixed, "my thesis.odt").exists()
                 && work.path().join("plans/old stuff").exists()
         );

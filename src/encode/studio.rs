@@ -1,0 +1,59 @@
+//! The encoder that `publish` is given: this machine, its work directory, its profiles.
+
+use super::Encode;
+use crate::cache::Cache;
+use crate::error::Result;
+use crate::manifest::Source;
+use crate::package::RecordingRef;
+use crate::pipeline::Fragments;
+use crate::progress::Ctx;
+use crate::publish::{Encoder, LectureRequest};
+use crate::store::BoxFuture;
+use crate::workdir::WorkDir;
+use std::path::PathBuf;
+
+pub struct Studio {
+    pub work: WorkDir,
+    pub fragments: Fragments,
+    /// Children side by side; as many as cores where `None`.
+    pub jobs: Option<usize>,
+    pub ctx: Ctx,
+}
+
+impl Encoder for Studio {
+    fn source<'a>(&'a self, request: &'a LectureRequest) -> BoxFuture<'a, Source> {
+        Box::pin(async move {
+            let profile = crate::profile::load(&request.profile)?;
+            let mut recordings = Vec::new();
+            for path in &request.recordings {
+                let (cache, owned, ctx) = (Cache::new(&self.work), path.clone(), self.ctx.clone());
+                let digest = tokio::task::spawn_blocking(move || cache.digest(&owned, &ctx));
+                let (sha256, bytes) = digest.await.map_err(|e| crate::error::Error::bug("the digest's thread died").caused_by(e))??;
+                recordings.push(RecordingRef { name: super::file_name(path), sha256, bytes });
+            }
+            Ok(Source { recordings, profile_sha256: profile.digest(), profile: profile.name, trims: request.trims })
+        })
+    }
+
+    fn encode<'a>(&'a self, request: &'a LectureRequest) -> BoxFuture<'a, PathBuf> {
+        Box::pin(async move {
+            let encode = Encode {
+                recordings: request.recordings.clone(),
+                profile: crate::profile::load(&request.profile)?,
+                fragments: self.fragments.clone(),
+                title: request.title.clone(),
+                language: request.language.clone(),
+                trim: request.trims.map(|t| (t.start_s, t.end_s.unwrap_or(f64::MAX))),
+                jobs: self.jobs,
+            };
+            self.run(&encode).await
+        })
+    }
+}
+
+impl Studio {
+    /// The package stays in the work directory: the store gets its own copy.
+    async fn run(&self, encode: &Encode) -> Result<PathBuf> {
+        Ok(encode.run(&self.work, None, &self.ctx).await?.dir)
+    }
+}
