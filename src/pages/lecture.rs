@@ -2,7 +2,7 @@
 
 use super::html::{document, escape, isolate, part, safe_uri};
 use super::words::Words;
-use super::{CourseView, LectureView, Names, Page, assets};
+use super::{CourseView, LectureView, Names, Page, assets, lists};
 
 /// `<course>/<lecture>.html`
 pub(super) fn lecture_page(
@@ -25,14 +25,7 @@ pub(super) fn lecture_page(
             body += &format!("<a class=\"{class}\" rel=\"{}\" href=\"{href}.html\"><small>{word}</small> {title}</a>\n", &class[..4]);
         }
     }
-    body += &format!(
-        "</nav>\n</main>\n<footer>{}: {} · {} {}</footer>\n<script src=\"../{}\" defer></script>\n",
-        words.licence,
-        isolate(&course.licence),
-        words.release,
-        course.release,
-        names.script
-    );
+    body += &format!("</nav>\n</main>\n{}<script src=\"../{}\" defer></script>\n", lists::colophon(course, words), names.script);
     let title = format!("{} · {}", lecture.title, course.title);
     Page::html(format!("{}/{}.html", course.id, lecture.id), document(&course.language, &title, "../", &names.style, &body))
 }

@@ -31,7 +31,12 @@ pub(super) fn course_page(course: &CourseView, names: &Names) -> Page {
         format!("<header><a href=\"../index.html\">‹ {}</a></header>\n<main>\n<h1>{}</h1>\n", words.courses, isolate(&course.title));
     body += &format!("<p class=\"facts\">{} · {}</p>\n", words.lectures(lectures().count()), words.length(total));
     for module in &course.modules {
-        body += &format!("<section>\n<h2>{}</h2>\n<ol class=\"cards\">\n", isolate(&module.title));
+        body += "<section>\n";
+        // A course without modules comes as one module of its own name.
+        if module.title != course.title {
+            body += &format!("<h2>{}</h2>\n", isolate(&module.title));
+        }
+        body += "<ol class=\"cards\">\n";
         for lecture in &module.lectures {
             let mut facts: Vec<String> = lecture.presenter.as_deref().map(isolate).into_iter().collect();
             facts.push(words.length(lecture.duration_s));
@@ -41,6 +46,16 @@ pub(super) fn course_page(course: &CourseView, names: &Names) -> Page {
         }
         body += "</ol>\n</section>\n";
     }
-    body += &format!("</main>\n<footer>{}: {} · {} {}</footer>\n", words.licence, isolate(&course.licence), words.release, course.release);
+    body += "</main>\n";
+    body += &colophon(course, words);
     Page::html(format!("{}/index.html", course.id), document(&course.language, &course.title, "../", &names.style, &body))
+}
+
+/// The last line of a course's pages: licence, where the author named one, and release.
+pub(super) fn colophon(course: &CourseView, words: &Words) -> String {
+    let licence = match course.licence.is_empty() {
+        true => String::new(),
+        false => format!("{}: {} · ", words.licence, isolate(&course.licence)),
+    };
+    format!("<footer>{licence}{} {}</footer>\n", words.release, course.release)
 }

@@ -10,6 +10,7 @@ pub struct CourseView {
     pub title: String,
     /// BCP 47; also the language of the page's own words (`vi`, else English).
     pub language: String,
+    /// Empty where the author named none.
     pub licence: String,
     pub release: u64,
     pub modules: Vec<ModuleView>,
@@ -18,6 +19,7 @@ pub struct CourseView {
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModuleView {
     pub id: String,
+    /// The course's in a course without modules.
     pub title: String,
     pub lectures: Vec<LectureView>,
 }

@@ -86,7 +86,7 @@ async fn missing(site: &Site, path: &str) -> Response {
 }
 
 /// Where an object's bytes are.
-enum Bytesource<'a> {
+enum Source<'a> {
     Made(&'a [u8]),
     Stored(&'a Arc<dyn Store>),
 }
@@ -95,17 +95,17 @@ struct Found<'a> {
     meta: Meta,
     caching: Caching,
     mime: &'static str,
-    bytes: Bytesource<'a>,
+    bytes: Source<'a>,
 }
 
 async fn find<'a>(site: &'a Site, key: &Key) -> Result<Option<Found<'a>>> {
     if let Some(page) = site.made.get(key.as_str()) {
         let meta = Meta { bytes: page.bytes.len() as u64, version: crate::units::Digest::of(&page.bytes).to_string() };
-        return Ok(Some(Found { meta, caching: page.caching, mime: page.content_type, bytes: Bytesource::Made(&page.bytes) }));
+        return Ok(Some(Found { meta, caching: page.caching, mime: page.content_type, bytes: Source::Made(&page.bytes) }));
     }
     let Some(meta) = site.store.head(key).await? else { return Ok(None) };
     let (caching, mime) = (kind::caching(key.as_str()), kind::mime(key.as_str()));
-    Ok(Some(Found { meta, caching, mime, bytes: Bytesource::Stored(&site.store) }))
+    Ok(Some(Found { meta, caching, mime, bytes: Source::Stored(&site.store) }))
 }
 
 async fn object(site: &Site, key: &Key, head: bool, headers: &HeaderMap) -> Result<Option<Response>> {
@@ -176,9 +176,9 @@ async fn answer(found: &Found<'_>, key: &Key, head: bool, headers: &HeaderMap) -
         about.push((header::CONTENT_LENGTH, (part.end - part.start).to_string()));
         let body = match &found.bytes {
             _ if head => Body::empty(),
-            Bytesource::Made(bytes) => Body::from(bytes[part.start as usize..part.end as usize].to_vec()),
-            Bytesource::Stored(store) if part.end - part.start > PIECE => pieces(Arc::clone(store), key.clone(), found.meta.clone(), part),
-            Bytesource::Stored(store) => match unchanged(store.as_ref(), key, &found.meta, part).await? {
+            Source::Made(bytes) => Body::from(bytes[part.start as usize..part.end as usize].to_vec()),
+            Source::Stored(store) if part.end - part.start > PIECE => pieces(Arc::clone(store), key.clone(), found.meta.clone(), part),
+            Source::Stored(store) => match unchanged(store.as_ref(), key, &found.meta, part).await? {
                 Some(bytes) => Body::from(bytes),
                 None => return Ok(None),
             },
@@ -186,8 +186,8 @@ async fn answer(found: &Found<'_>, key: &Key, head: bool, headers: &HeaderMap) -
         return Ok(Some(respond(status, &about, body)));
     }
     let plain = match &found.bytes {
-        Bytesource::Made(bytes) => bytes.to_vec(),
-        Bytesource::Stored(store) => match unchanged(store.as_ref(), key, &found.meta, part).await? {
+        Source::Made(bytes) => bytes.to_vec(),
+        Source::Stored(store) => match unchanged(store.as_ref(), key, &found.meta, part).await? {
             Some(bytes) => bytes,
             None => return Ok(None),
         },

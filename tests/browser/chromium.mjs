@@ -137,8 +137,11 @@ export async function start(page, url, hook) {
   if (answer && !answer.ok()) throw new Error(`HTTP ${answer.status()} for ${url}`);
   if (await page.locator("#play").count()) await page.click("#play");
   else if (!(await page.locator("video").count())) throw new Error("no player on this page");
-  await page.waitForFunction(() => {
+  const settled = await page.waitForFunction(() => {
     const v = document.querySelector("video");
-    return v.error || (v.readyState >= 2 && v.duration > 0);
+    const gaveUp = document.querySelector("#note.retry")?.textContent;
+    return gaveUp || v.error?.message || (v.readyState >= 2 && v.duration > 0);
   }, null, { timeout: 0 });
+  const outcome = await settled.jsonValue();
+  if (outcome !== true) throw new Error(`does not start: ${outcome}`);
 }
