@@ -52,6 +52,9 @@ pub struct Source {
     /// A part of what the file should hold is lost; `problems` says which.
     #[serde(default)]
     pub partial: bool,
+    /// The stream has no times of its own: its k-th decoded picture is that of `frames_ns[k]`.
+    #[serde(default)]
+    pub untimed: bool,
     /// Stream time of the end of the last picture.
     pub video_end_ns: u64,
     /// Stream time of the end of the last sound of the voice track; 0 without one.

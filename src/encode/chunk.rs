@@ -22,6 +22,8 @@ pub struct Job {
     pub video: Option<Video>,
     /// Decode from the file's start instead of seeking.
     pub sequential: bool,
+    /// Times of all pictures, for a stream that has none of its own.
+    pub times: Option<Vec<u64>>,
     pub title: String,
     /// Chunks of one file in order; more than one where a single pass makes them all.
     pub chunks: Vec<JobChunk>,
@@ -119,7 +121,8 @@ impl Pictures {
                     Picture::Card => None,
                 });
                 pictures.turn = Turn::new(video.rotation, video.mirrored);
-                pictures.decoder = Some(Decoder::open(&job.fragments, &job.path, video, first.filter(|_| !job.sequential))?);
+                pictures.decoder =
+                    Some(Decoder::open(&job.fragments, &job.path, video, first.filter(|_| !job.sequential), job.times.clone())?);
             }
         }
         Ok(pictures)
@@ -127,7 +130,8 @@ impl Pictures {
 
     /// The frames for a slot, lowest rung first.
     fn show(&mut self, slot: &Slot) -> Result<&[Arc<Frame>]> {
-        let standing = self.shown.as_ref().is_some_and(|(picture, _)| *picture == slot.show);
+        // Without a decoder the title card stands for everything.
+        let standing = self.decoder.is_none() || self.shown.as_ref().is_some_and(|(picture, _)| *picture == slot.show);
         if !standing && let Picture::At(wanted) = slot.show {
             self.fetch(wanted, slot.at)?;
         }

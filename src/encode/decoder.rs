@@ -23,6 +23,8 @@ pub struct Decoder {
     sink: gst_app::AppSink,
     /// What ended the stream early, for the warning.
     pub fault: Option<String>,
+    /// Times of pictures of a stream that has none, and how many have come.
+    times: Option<(Vec<u64>, usize)>,
 }
 
 /// One decoded picture, still in the decoder's memory.
@@ -55,8 +57,9 @@ fn caps(video: &Video) -> String {
 }
 
 impl Decoder {
-    /// Opens `path` and begins at stream time `from_ns`, or a little before; at the start where `None`.
-    pub fn open(fragments: &Fragments, path: &Path, video: &Video, from_ns: Option<u64>) -> Result<Decoder> {
+    /// Opens `path` and begins at stream time `from_ns`, or a little before; at the start where `None`. `times` are those of
+    /// all pictures, for a stream that has none of its own.
+    pub fn open(fragments: &Fragments, path: &Path, video: &Video, from_ns: Option<u64>, times: Option<Vec<u64>>) -> Result<Decoder> {
         let pictures = if video.interlaced { "pictures-interlaced" } else { "pictures" };
         let text = format!(
             "{} {}",
@@ -75,7 +78,7 @@ impl Decoder {
             .downcast::<gst_app::AppSink>()
             .map_err(|_| Error::usage(format!("pipeline {pictures}: \"frames\" is not an appsink")))?;
         one_track(&pipeline, &decode, &input, video.track);
-        let mut decoder = Decoder { pipeline, sink, fault: None };
+        let mut decoder = Decoder { pipeline, sink, fault: None, times: times.map(|t| (t, 0)) };
         decoder.preroll()?;
         if let Some(from) = from_ns.and_then(|ns| ns.checked_sub(MARGIN_NS)).filter(|ns| *ns > 0) {
             decoder
@@ -123,9 +126,10 @@ impl Decoder {
 
     /// The next picture; `None` at the end, or where decoding broke off (then `fault` says why).
     pub fn next(&mut self) -> Result<Option<Decoded>> {
+        let mut silent = 0;
         loop {
             match self.sink.try_pull_sample(gst::ClockTime::from_mseconds(200)) {
-                Some(sample) => match stream_time(&sample) {
+                Some(sample) => match self.time(&sample) {
                     Some(stream_ns) => {
                         let damaged = sample.buffer().is_some_and(|b| b.flags().contains(gst::BufferFlags::CORRUPTED));
                         return Ok(Some(Decoded { sample, stream_ns, damaged }));
@@ -139,7 +143,11 @@ impl Decoder {
                     if let Some(message) = bus.pop_filtered(&[gst::MessageType::Error])
                         && let gst::MessageView::Error(e) = message.view()
                     {
-                        self.fault = Some(describe(e));
+                        self.fault.get_or_insert(describe(e));
+                    }
+                    // After an error the decoder still gives what it holds; stopping at once loses a random part of it.
+                    silent += 1;
+                    if self.fault.is_some() && silent >= DRAIN_WAITS {
                         return Ok(None);
                     }
                 }
@@ -147,6 +155,17 @@ impl Decoder {
         }
     }
 }
+
+impl Decoder {
+    fn time(&mut self, sample: &gst::Sample) -> Option<u64> {
+        let Some((times, seen)) = &mut self.times else { return stream_time(sample) };
+        *seen += 1;
+        times.get(*seen - 1).copied()
+    }
+}
+
+/// Waits of 200 ms for another picture after an error.
+const DRAIN_WAITS: u32 = 5;
 
 impl Drop for Decoder {
     fn drop(&mut self) {

@@ -39,6 +39,7 @@ pub fn jobs(plan: &Plan, sources: &[Source], fragments: &Fragments, claim: &Clai
             path: source.path.clone(),
             video: part.pictures.and(source.video.clone()),
             sequential,
+            times: source.untimed.then(|| source.frames_ns.clone()),
             title: plan.title.clone(),
             chunks: vec![piece],
             rungs: plan.rungs.clone(),

@@ -68,6 +68,7 @@ pub(super) mod tests {
     pub fn source(bytes: u64) -> Source {
         Source {
             partial: false,
+            untimed: false,
             path: "x".into(),
             sha256: Digest::of(b""),
             bytes,

@@ -11,6 +11,7 @@ pub fn source(width: u32, height: u32, frames_ns: Vec<u64>, audio_s: f64) -> Sou
     let fps = frames_ns.len() as f64 / (end as f64 / 1e9).max(0.04);
     Source {
         partial: false,
+        untimed: false,
         path: "lecture.mp4".into(),
         sha256: Digest::of(b"lecture"),
         bytes: 1_000_000,

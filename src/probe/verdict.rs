@@ -94,10 +94,12 @@ fn problems(source: &mut Source, found: &Found) {
         });
     }
     if let Some(why) = &found.broke_off {
+        source.partial = true;
         problems.push(format!("reading breaks off after {:.1} s: {why}", source.duration_s));
     }
     problems.extend(found.unreadable.iter().cloned());
     if source.voice.is_none() {
+        source.partial |= found.silent_tracks > 0;
         problems.push(match found.silent_tracks {
             0 => "no sound: the lecture will be silent".to_string(),
             n => format!(
@@ -114,6 +116,8 @@ fn problems(source: &mut Source, found: &Found) {
         let apart = |a: u64, b: u64| seconds(a.abs_diff(b));
         let (early, late) = if *first > voice { ("sound", "picture") } else { ("picture", "sound") };
         if apart(*first, voice) > 1.0 {
+            // A stream that was joined in the middle shows nothing until its first keyframe.
+            source.partial |= *first > voice && source.container.starts_with("video/mpeg");
             problems.push(format!("the {late} begins {:.1} s after the {early}", apart(*first, voice)));
         }
         let (ends_first, goes_on) = if source.video_end_ns > source.audio_end_ns { ("sound", "picture") } else { ("picture", "sound") };
@@ -134,6 +138,7 @@ mod tests {
     fn source() -> Source {
         Source {
             partial: false,
+            untimed: false,
             path: "a.mp4".into(),
             sha256: Digest::of(b""),
             bytes: 1,

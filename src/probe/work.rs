@@ -71,6 +71,7 @@ pub fn work(job: Job, alive: &mut Reporter) -> Result<Source> {
     let mut scan = scan(path, alive)?;
     scan.tracks.sort_by(|a, b| a.id.cmp(&b.id));
     let (mut repairs, mut problems) = (Vec::new(), Vec::new());
+    let (mut lost, mut untimed_stream) = (false, false);
     if scan.header_ns.is_some_and(|ns| ns > ABSURD_NS) {
         problems.push("the header states a duration of over 1000 hours: not believed".to_string());
         scan.header_ns = None;
@@ -122,24 +123,28 @@ pub fn work(job: Job, alive: &mut Reporter) -> Result<Source> {
         let bad = seen.corrupted.max(sample.warnings).max(complaints.load(Ordering::Relaxed));
         picture_times = if all { seen.times } else { packets.clone() };
         let untimed = picture_times.repeated + picture_times.untimed;
-        let lost = packets.ns.len().saturating_sub(picture_times.ns.len() + untimed);
+        let undecoded = packets.ns.len().saturating_sub(picture_times.ns.len() + untimed);
         let kind = &candidates[i].codec;
         if picture_times.ns.is_empty() {
             let what = format!("the picture does not decode: none of {} {kind} pictures is readable", packets.ns.len());
             if !audios.iter().any(|a| decodes(&sample, a)) {
                 return Err(Error::bad_media(format!("{}: {what}", path.display())).hint(COPY_AGAIN).caused_by(fault_text(&fault)));
             }
+            lost = true;
             problems.push(format!("{what}; only the sound is used"));
             chosen = None;
-        } else if trusted && lost > 0 {
-            problems.push(format!("damaged: {lost} of {} pictures do not decode", packets.ns.len()));
+        } else if trusted && undecoded > 0 {
+            lost = true;
+            problems.push(format!("damaged: {undecoded} of {} pictures do not decode", packets.ns.len()));
         } else if bad > 0 {
+            lost = true;
             problems.push(format!(
                 "damaged: the decoders report {bad} error{} in {}",
                 if bad == 1 { "" } else { "s" },
                 if all { "the file" } else { "its first second" }
             ));
         }
+        untimed_stream = spaced;
         if spaced {
             repairs.push(format!(
                 "the stream has no times: its pictures follow each other evenly for {:.1} s",
@@ -148,6 +153,7 @@ pub fn work(job: Job, alive: &mut Reporter) -> Result<Source> {
         }
         // What the demuxer cannot read is said once, below.
         if let Some(fault) = fault.filter(|_| chosen.is_some() && scan.fault.is_none()) {
+            lost = true;
             problems.push(format!("decoding the picture breaks off after {:.1} s: {fault}", picture_times.end_ns as f64 / 1e9));
         }
         if all && untimed > 0 {
@@ -177,7 +183,8 @@ pub fn work(job: Job, alive: &mut Reporter) -> Result<Source> {
     let video_end_ns = if chosen.is_some() { picture_times.end_ns } else { 0 };
     let audio_end_ns = voice_track.map_or(0, |t| t.end_ns);
     let mut source = Source {
-        partial: false,
+        partial: lost,
+        untimed: untimed_stream,
         path: path.clone(),
         sha256: job.sha256,
         bytes: job.bytes,
