@@ -19,7 +19,7 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 
 /// Passes with encoders at most: the second nearly always holds.
-const PASSES: u32 = 4;
+const PASSES: u32 = 3;
 /// Passes without encoders before each of those, at most.
 const DRY_RUNS: u32 = 3;
 /// Where peaks stand this far above the ceiling, the limiter changes the loudness by more than a codec does.
