@@ -20,7 +20,7 @@ use gstreamer::prelude::*;
 
 /// Passes with encoders at most: the second nearly always holds.
 const PASSES: u32 = 3;
-/// Passes without encoders before each of those, at most.
+/// Passes without encoders before the first of those, at most; before the others a single one puts the gain right.
 const DRY_RUNS: u32 = 3;
 /// Where peaks stand this far above the ceiling, the limiter changes the loudness by more than a codec does.
 const DEEP_DB: f64 = 3.0;
@@ -62,7 +62,7 @@ pub fn make(make: MakeJob, reporter: &mut Reporter) -> Result<Made> {
     let mut passes = 0;
     loop {
         // A limiter that bites deep changes the loudness. Trying that costs a fifth of a pass with encoders.
-        for _ in 0..DRY_RUNS {
+        for _ in 0..if passes == 0 { DRY_RUNS } else { 1 } {
             if measured.source_peak_dbtp + gain_db <= ceiling_dbtp + DEEP_DB {
                 break;
             }
