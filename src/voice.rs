@@ -224,10 +224,10 @@ pub fn correct_gain(source_lufs: f64, gain_db: f64, lufs: f64, tolerance_lu: f64
     ((target - lufs).abs() > tolerance_lu && (next - gain_db).abs() > 0.05).then_some(next)
 }
 
-/// The ceiling for another pass where decoded peaks exceed what was promised. Codecs answer in jumps, so a little more
+/// The ceiling for another pass where decoded peaks exceed what was promised. Codecs answer in jumps, so half a dB more
 /// is taken than was too much.
 pub fn correct_ceiling(ceiling_dbtp: f64, true_peak_dbtp: f64) -> Option<f64> {
-    (true_peak_dbtp > PEAK_DBTP).then(|| ceiling_dbtp - (true_peak_dbtp - PEAK_DBTP) - 0.2)
+    (true_peak_dbtp > PEAK_DBTP).then_some(ceiling_dbtp - (true_peak_dbtp - PEAK_DBTP) - 0.5)
 }
 
 /// Frames at `rate_hz` in `ns`, nearest.

@@ -20,11 +20,11 @@ use gstreamer::prelude::*;
 
 /// Passes with encoders at most: the second nearly always holds.
 const PASSES: u32 = 4;
-/// Passes without encoders before each of those, at most.
+/// Passes without encoders before the first of those, at most; one less before the others, which begin near.
 const DRY_RUNS: u32 = 3;
 /// Where peaks stand this far above the ceiling, the limiter changes the loudness by more than a codec does.
 const DEEP_DB: f64 = 3.0;
-/// Opus and AAC lose 0 to 0.5 LU with the band that they leave out.
+/// Opus and AAC lose 0 to 0.5 LU with the band that they leave out; how much is known after the first pass.
 const CODECS_TAKE_LU: f64 = 0.2;
 const DRY_TOLERANCE_LU: f64 = 0.1;
 /// Silence this long where a recording should have sound is worth a warning: 0.5 s.
@@ -59,16 +59,17 @@ pub fn make(make: MakeJob, reporter: &mut Reporter) -> Result<Made> {
     let (mut gain_db, warning) = decide_gain(measured.source_lufs);
     let mut warnings = Vec::from_iter(warning);
     let mut ceiling_dbtp = CEILING_DBTP;
+    let mut codecs_take_lu = CODECS_TAKE_LU;
     let mut passes = 0;
     loop {
         // A limiter that bites deep changes the loudness. Trying that costs a fifth of a pass with encoders.
-        for _ in 0..DRY_RUNS {
+        for _ in 0..if passes == 0 { DRY_RUNS } else { DRY_RUNS - 1 } {
             if measured.source_peak_dbtp + gain_db <= ceiling_dbtp + DEEP_DB {
                 break;
             }
             let mut meter = Meter::new(RATE_HZ)?;
             process(&job, &measured, gain_db, ceiling_dbtp, reporter, &mut |samples| meter.add(samples))?;
-            match correct_gain(measured.source_lufs, gain_db, meter.lufs() - CODECS_TAKE_LU, DRY_TOLERANCE_LU) {
+            match correct_gain(measured.source_lufs, gain_db, meter.lufs() - codecs_take_lu, DRY_TOLERANCE_LU) {
                 Some(next) => gain_db = next,
                 None => break,
             }
@@ -81,9 +82,12 @@ pub fn make(make: MakeJob, reporter: &mut Reporter) -> Result<Made> {
         if let Some(settings) = &job.aac {
             coders.push(Coder::aac(settings, &job, &dir.join(AAC_FILE))?);
         }
-        let limited_db = process(&job, &measured, gain_db, ceiling_dbtp, reporter, &mut |samples| {
+        let mut meter = Meter::new(RATE_HZ)?;
+        let mut encode = |samples: &[f32]| {
+            meter.add(samples)?;
             coders.iter_mut().try_for_each(|coder| coder.push(samples))
-        })?;
+        };
+        let limited_db = process(&job, &measured, gain_db, ceiling_dbtp, reporter, &mut encode)?;
         let heard = coders.iter_mut().map(Coder::drain).collect::<Result<Vec<_>>>()?;
         let (lufs, peak) = summary(&heard);
         let lower = correct_ceiling(ceiling_dbtp, peak);
@@ -91,6 +95,8 @@ pub fn make(make: MakeJob, reporter: &mut Reporter) -> Result<Made> {
         if (lower.is_some() || louder.is_some()) && passes < PASSES && !heard.is_empty() {
             ceiling_dbtp = lower.unwrap_or(ceiling_dbtp);
             gain_db = louder.unwrap_or(gain_db);
+            // A trial run must not take back what the codecs were found to need.
+            codecs_take_lu = meter.lufs() - lufs;
             continue;
         }
         coders.into_iter().try_for_each(Coder::write)?;

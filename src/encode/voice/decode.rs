@@ -179,6 +179,9 @@ fn choose(graph: &gst::Pipeline, track: usize, seen: &Arc<Mutex<Seen>>) -> Resul
     });
     // A decoder that stumbles over a damaged packet goes on with the next one; by default it gives up after ten.
     decode.downcast_ref::<gst::Bin>().ok_or_else(|| Error::bug("decodebin is no bin"))?.connect_element_added(|_, element| {
+        if element.factory().is_some_and(|f| f.name() == "avdec_aac") {
+            keep_time(element);
+        }
         if element.find_property("max-errors").is_some() {
             element.set_property_from_str("max-errors", "-1");
         }
@@ -213,6 +216,32 @@ fn choose(graph: &gst::Pipeline, track: usize, seen: &Arc<Mutex<Seen>>) -> Resul
         }
     });
     Ok(())
+}
+
+/// libavcodec swallows the first packet of what libfaac once encoded (it knows it to be priming), and GStreamer's base class
+/// then gives every frame the time of the packet before: with an edit list, 21 ms early to the end (two of the lectures
+/// that were looked at). This decoder answers each packet at once, so the packet that just went in has the true time.
+fn keep_time(decoder: &gst::Element) {
+    let (Some(sink), Some(src)) = (decoder.static_pad("sink"), decoder.static_pad("src")) else { return };
+    let latest = Arc::new(Mutex::new(None::<gst::ClockTime>));
+    let seen = latest.clone();
+    sink.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        if let (Some(pts), Ok(mut latest)) = (info.buffer().and_then(|b| b.pts()), seen.lock()) {
+            *latest = Some(pts);
+        }
+        gst::PadProbeReturn::Ok
+    });
+    src.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        let into = latest.lock().ok().and_then(|latest| *latest);
+        if let (Some(buffer), Some(into)) = (info.buffer_mut(), into)
+            && let Some(late) = buffer.pts().and_then(|pts| into.checked_sub(pts))
+            // Less is jitter of the timestamps; a packet is 20 ms and more. Much more is a packet told twice.
+            && (gst::ClockTime::from_mseconds(10)..gst::ClockTime::from_mseconds(300)).contains(&late)
+        {
+            buffer.make_mut().set_pts(into);
+        }
+        gst::PadProbeReturn::Ok
+    });
 }
 
 /// The first error on the bus, in words.
