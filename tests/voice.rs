@@ -116,6 +116,20 @@ fn click_near(samples: &[f32], rate: usize, at: f64) -> f64 {
     (from + i) as f64 / rate as f64
 }
 
+/// A buzz of harmonics at a gliding 120 Hz in bursts with pauses, like voiced words; level as a factor.
+fn voiced(seconds: f64, level: f32, rate: usize) -> Vec<f32> {
+    let mut phase = 0.0f32;
+    (0..(seconds * rate as f64) as usize)
+        .map(|i| {
+            let t = i as f32 / rate as f32;
+            phase = (phase + (120.0 + 25.0 * (t * 4.0).sin()) / rate as f32).fract();
+            let buzz: f32 = (1..24).map(|k| (std::f32::consts::TAU * phase * k as f32 + (k * k) as f32).sin() / k as f32).sum();
+            let word = (t * 3.1 * std::f32::consts::TAU).sin().max(0.0) * if (t as usize) % 5 == 4 { 0.02 } else { 1.0 };
+            0.3 * buzz * level * (word + 0.002)
+        })
+        .collect()
+}
+
 /// Noise bursts with pauses, like words, and a faint room; level as a factor.
 fn speech_like(seconds: f64, level: f32, rate: usize) -> Vec<f32> {
     let (mut state, mut low) = (12_345u32, 0.0f32);
@@ -185,8 +199,8 @@ fn a_click_comes_back_where_it_was() {
 fn any_level_comes_out_at_the_target_below_the_peak() {
     let dir = tempfile::tempdir().unwrap();
     let recording = dir.path().join("a.wav");
-    for (level, rate) in [(0.2, 16_000), (1.6, 48_000)] {
-        let samples = speech_like(12.0, level, rate);
+    for (level, rate) in [(0.1, 16_000), (1.0, 48_000)] {
+        let samples = voiced(12.0, level, rate);
         wav(&recording, rate as u32, &[samples.clone(), samples]);
         let (measured, made) = make(&job(vec![part(&recording, 12.0)], 12.0), dir.path());
         assert!(made.warnings.is_empty() && measured.warnings.is_empty(), "{measured:?} {made:?}");
@@ -202,6 +216,20 @@ fn any_level_comes_out_at_the_target_below_the_peak() {
         let (lufs, _) = voice::summary(&made.heard);
         assert!((lufs - voice::TARGET_LUFS).abs() <= 0.5, "{lufs}");
     }
+}
+
+/// Bursts of noise are the worst for a codec: it makes other noise of them, with peaks 4 dB higher. Where loudness and peak
+/// cannot both be had, the peak is kept, and what is missed is said.
+#[test]
+fn the_peak_goes_before_the_loudness() {
+    let dir = tempfile::tempdir().unwrap();
+    let recording = dir.path().join("a.wav");
+    wav(&recording, RATE as u32, &[speech_like(12.0, 1.6, RATE)]);
+    let (_, made) = make(&job(vec![part(&recording, 12.0)], 12.0), dir.path());
+    let (lufs, peak) = voice::summary(&made.heard);
+    assert!(peak <= voice::PEAK_DBTP, "{made:?}");
+    let missed = (lufs - voice::TARGET_LUFS).abs() > voice::TOLERANCE_LU;
+    assert_eq!(missed, made.warnings.iter().any(|w| w.contains("LUFS")), "{made:?}");
 }
 
 #[test]

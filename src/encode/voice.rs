@@ -90,7 +90,7 @@ pub fn make(make: MakeJob, reporter: &mut Reporter) -> Result<Made> {
         let limited_db = process(&job, &measured, gain_db, ceiling_dbtp, reporter, &mut encode)?;
         let heard = coders.iter_mut().map(Coder::drain).collect::<Result<Vec<_>>>()?;
         let (lufs, peak) = summary(&heard);
-        let lower = correct_ceiling(ceiling_dbtp, peak);
+        let lower = correct_ceiling(ceiling_dbtp, peak, passes);
         let louder = correct_gain(measured.source_lufs, gain_db, lufs, TOLERANCE_LU);
         if (lower.is_some() || louder.is_some()) && passes < PASSES && !heard.is_empty() {
             ceiling_dbtp = lower.unwrap_or(ceiling_dbtp);
