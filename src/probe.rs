@@ -88,6 +88,19 @@ pub struct Video {
     pub colorimetry: Option<String>,
 }
 
+impl Source {
+    /// Stream time at which the last picture and sound have ended.
+    pub fn end_ns(&self) -> u64 {
+        self.video_end_ns.max(self.audio_end_ns)
+    }
+    /// Stream time of the first picture or sound: transport streams and cut Matroska files do not begin at zero.
+    pub fn start_ns(&self) -> u64 {
+        let lasts = (self.duration_s * 1e9).round() as u64;
+        // Seconds are floating point: what is within a millisecond of zero is zero.
+        Some(self.end_ns().saturating_sub(lasts)).filter(|ns| *ns > 1_000_000).unwrap_or(0)
+    }
+}
+
 impl Video {
     /// Width and height on a screen with square pixels, upright, before rounding to even.
     pub fn display_size(&self) -> (f64, f64) {

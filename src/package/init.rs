@@ -93,7 +93,8 @@ pub fn voice(track: &VoiceTrack) -> Vec<u8> {
             }),
         }
     };
-    let edit = (track.priming > 0).then_some(track.priming);
+    // Also where nothing is to be cut: that says so, instead of leaving players to guess.
+    let edit = Some(track.priming);
     moov(&mut w, track.rate_hz, track.duration, b"soun", track.language, (0, 0), edit, track.loudness, &audio, SYNC, track.packet);
     w.finish()
 }

@@ -61,7 +61,8 @@ pub enum Picture {
 
 /// Joins the files end to end and cuts the trim out of the whole.
 pub fn parts(sources: &[Source], trim: Option<(f64, f64)>) -> Result<Vec<Part>> {
-    let ends: Vec<u64> = sources.iter().map(|s| s.video_end_ns.max(s.audio_end_ns)).collect();
+    let starts: Vec<u64> = sources.iter().map(Source::start_ns).collect();
+    let ends: Vec<u64> = sources.iter().zip(&starts).map(|(s, start)| s.end_ns() - start).collect();
     let whole: u64 = ends.iter().sum();
     let (first, last) = match trim {
         None => (0, whole),
@@ -82,9 +83,9 @@ pub fn parts(sources: &[Source], trim: Option<(f64, f64)>) -> Result<Vec<Part>> 
             let part = Part {
                 source: i,
                 offset,
-                from_ns: from - begin,
-                to_ns: to - begin,
-                pictures: source.frames_ns.iter().any(|t| *t < to - begin).then_some(source.access),
+                from_ns: starts[i] + from - begin,
+                to_ns: starts[i] + to - begin,
+                pictures: source.frames_ns.iter().any(|t| *t < starts[i] + to - begin).then_some(source.access),
                 voice: source.voice,
             };
             offset = part.end();

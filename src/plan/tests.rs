@@ -79,7 +79,7 @@ fn holds(plan: &Plan, sources: &[Source]) {
         }
     }
     // The lecture lasts as long as the recording; no gap is wider than one and a half least intervals.
-    let end: u64 = sources.iter().map(|s| MediaTime::from_ns(s.video_end_ns.max(s.audio_end_ns)).ticks()).sum();
+    let end: u64 = sources.iter().map(|s| MediaTime::from_ns(s.end_ns() - s.start_ns()).ticks()).sum();
     assert_eq!(plan.duration().ticks(), end);
     let widest = (90_000.0 / plan.profile.video.least_frame_rate) as u64;
     assert!(all.windows(2).all(|w| w[1].at.since(w[0].at) <= widest * 3 / 2 + 1));

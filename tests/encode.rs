@@ -1,0 +1,241 @@
+//! `rivulet encode` as a whole binary on the project's own recordings: the same bytes however the work is cut, killed or
+//! doubled; voice and picture together; faults named.
+
+mod whole;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use whole::{Run, fixture, small_profile, started};
+
+/// SHA-256 by file name, from package.json; what differs by plan alone (package.json itself) is left out.
+fn digests(package: &Path) -> BTreeMap<String, String> {
+    let text = std::fs::read_to_string(package.join("package.json")).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let files = json["files"].as_object().unwrap();
+    files.iter().map(|(name, f)| (name.clone(), f["sha256"].as_str().unwrap().to_string())).collect()
+}
+
+/// Cut into many chunks or made in one pass, every rung is the same to the byte: no picture is lost, doubled or moved at a
+/// joint. `access` is what probing must say of the kind, so that both ways of decoding stay tested.
+fn joints(name: &str, access: &str) {
+    let Some(recording) = fixture(name) else { return };
+    let run = Run::new();
+    let probed = run.rivulet(&["--json", "probe", recording.to_str().unwrap()]);
+    assert_eq!(probed.json("source")["access"], access, "{name}");
+    let mut made = Vec::new();
+    for (label, chunk_s) in [("many", 1.2), ("one", 3600.0)] {
+        let profile = small_profile(run.dir(), label, chunk_s);
+        let out = run.dir().join(label);
+        let done = run.rivulet(&["encode", recording.to_str().unwrap(), "-o", out.to_str().unwrap(), "--profile", profile.to_str().unwrap()]);
+        assert_eq!(done.code, 0, "{name}: {}", done.err);
+        made.push(digests(&out));
+    }
+    let chunks = std::fs::read_dir(run.work().join("plans")).unwrap().flatten().map(|plan| {
+        let names = std::fs::read_dir(plan.path()).unwrap().flatten().map(|e| e.file_name().into_string().unwrap());
+        names.filter(|n| n.ends_with(".chunk")).count()
+    });
+    let chunks: Vec<usize> = chunks.collect();
+    assert!(chunks.contains(&1) && chunks.iter().any(|n| *n >= 2), "{name}: {chunks:?} chunks compare nothing");
+    assert_eq!(made[0], made[1], "{name}");
+}
+
+#[test]
+fn joints_of_an_mp4_that_is_sought_in() {
+    joints("flash-click.mp4", "seek");
+}
+#[test]
+fn joints_of_a_variable_frame_rate_mkv() {
+    joints("odd-vfr.mkv", "seek");
+}
+#[test]
+fn joints_of_open_gops() {
+    joints("odd-open-gop.mp4", "seek");
+}
+#[test]
+fn joints_of_a_transport_stream() {
+    joints("odd-interlaced-50i.ts", "sequential");
+}
+#[test]
+fn joints_of_a_program_stream() {
+    joints("odd-mpeg-ps.mpg", "sequential");
+}
+#[test]
+fn joints_of_an_avi_without_index() {
+    joints("odd-no-index.avi", "sequential");
+}
+#[test]
+fn joints_of_intra_refresh() {
+    joints("odd-intra-refresh.mkv", "sequential");
+}
+#[test]
+fn joints_of_a_stream_without_times() {
+    joints("odd-raw.264", "sequential");
+}
+
+/// One job, two jobs, and a run killed 20 times at random moments give the same bytes; finished chunks are not made again.
+#[test]
+fn the_same_bytes_however_often_it_is_killed() {
+    let Some(recording) = fixture("case.mp4") else { return };
+    let run = Run::new();
+    let profile = small_profile(run.dir(), "p", 1.2);
+    let encode = |work: &str, out: &Path, jobs: &str| {
+        let work = run.dir().join(work);
+        let mut command = run.command();
+        command.env("RIVULET_WORK", work).args(["--json", "encode"]).arg(&recording).arg("-o").arg(out).arg("--profile").arg(&profile);
+        command.args(["--jobs", jobs]);
+        command
+    };
+    let (one, two, killed) = (run.dir().join("one"), run.dir().join("two"), run.dir().join("killed"));
+    assert!(encode("w1", &one, "1").output().unwrap().status.success());
+    assert!(encode("w2", &two, "2").output().unwrap().status.success());
+    assert_eq!(digests(&one), digests(&two));
+
+    let seed = std::env::var("RIVULET_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(0x5eed_u64);
+    println!("seed {seed} (RIVULET_SEED repeats it)");
+    let mut state = seed;
+    let mut kept: BTreeMap<String, u64> = BTreeMap::new();
+    for _ in 0..20 {
+        // After so many lines of progress: a random moment that needs no clock.
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let lines = (state >> 33) as usize % 12;
+        let mut child = started(encode("w3", &killed, "2"));
+        child.wait_for_lines(lines);
+        child.kill();
+        assert!(!killed.exists() || killed.join("package.json").exists(), "half a package under its name");
+        let now = chunk_inodes(&run.dir().join("w3"));
+        assert!(kept.iter().all(|(name, inode)| now.get(name) == Some(inode)), "a finished chunk was made again");
+        kept = now;
+    }
+    let last = encode("w3", &killed, "2").output().unwrap();
+    assert!(last.status.success(), "{}", String::from_utf8_lossy(&last.stderr));
+    let now = chunk_inodes(&run.dir().join("w3"));
+    assert!(kept.iter().all(|(name, inode)| now.get(name) == Some(inode)), "a finished chunk was made again");
+    assert_eq!(digests(&one), digests(&killed));
+    let left: Vec<_> = std::fs::read_dir(run.dir()).unwrap().flatten().map(|e| e.file_name()).filter(|n| n.to_string_lossy().starts_with('.')).collect();
+    assert!(left.is_empty(), "left behind: {left:?}");
+}
+
+fn chunk_inodes(work: &Path) -> BTreeMap<String, u64> {
+    use std::os::unix::fs::MetadataExt;
+    let plans = std::fs::read_dir(work.join("plans")).into_iter().flatten().flatten();
+    let files = plans.flat_map(|p| std::fs::read_dir(p.path()).into_iter().flatten().flatten());
+    let chunks = files.filter(|e| e.file_name().to_string_lossy().ends_with(".chunk"));
+    chunks.map(|e| (e.file_name().into_string().unwrap(), e.metadata().unwrap().ino())).collect()
+}
+
+/// Two runs of the same thing on one work directory wait for each other; both end well, with the same bytes.
+#[test]
+fn two_runs_on_one_work_directory() {
+    let Some(recording) = fixture("odd-vfr.mkv") else { return };
+    let run = Run::new();
+    let profile = small_profile(run.dir(), "p", 1.2);
+    let start = |out: &str| {
+        let mut command = run.command();
+        command.args(["encode"]).arg(&recording).arg("-o").arg(run.dir().join(out)).arg("--profile").arg(&profile);
+        started(command)
+    };
+    let (a, b) = (start("a"), start("b"));
+    assert_eq!((a.end(), b.end()), (Some(0), Some(0)));
+    assert_eq!(digests(&run.dir().join("a")), digests(&run.dir().join("b")));
+}
+
+/// The first Ctrl-C stops with 130, says how to go on, and leaves nothing half made.
+#[test]
+fn ctrl_c_stops_cleanly() {
+    let Some(recording) = fixture("case.mp4") else { return };
+    let run = Run::new();
+    let out = run.dir().join("out");
+    let mut command = run.command();
+    command.args(["--json", "encode"]).arg(&recording).arg("-o").arg(&out);
+    let mut child = started(command);
+    child.wait_for_lines(2);
+    child.signal("INT");
+    let (code, err) = child.end_with_stderr();
+    assert_eq!(code, Some(130), "{err}");
+    assert!(err.contains("run the same command again"), "{err}");
+    assert!(!out.exists());
+}
+
+/// An encoder that fails is named with its rung; nothing appears under the package's name.
+#[test]
+fn a_failing_plug_in_is_named() {
+    let Some(recording) = fixture("odd-vfr.mkv") else { return };
+    let run = Run::new();
+    let pipelines = run.dir().join("pipelines");
+    std::fs::create_dir(&pipelines).unwrap();
+    let text = include_str!("../pipelines/rung-h264.gst").replace("! appsink name=units", "! identity error-after=3 ! appsink name=units");
+    std::fs::write(pipelines.join("rung-h264.gst"), text).unwrap();
+    let out = run.dir().join("out");
+    let done = run.rivulet(&["encode", recording.to_str().unwrap(), "-o", out.to_str().unwrap(), "--pipelines", pipelines.to_str().unwrap()]);
+    assert_eq!(done.code, 1, "{}", done.err);
+    assert!(done.err.contains("rung"), "{}", done.err);
+    assert!(!out.exists());
+}
+
+/// Rivulet removes nothing that it did not make.
+#[test]
+fn a_directory_with_other_files_is_refused() {
+    let Some(recording) = fixture("odd-vfr.mkv") else { return };
+    let run = Run::new();
+    let out = run.dir().join("holiday");
+    std::fs::create_dir(&out).unwrap();
+    std::fs::write(out.join("photo.jpg"), "x").unwrap();
+    let done = run.rivulet(&["encode", recording.to_str().unwrap(), "-o", out.to_str().unwrap()]);
+    assert_eq!(done.code, 2, "{}", done.err);
+    assert!(out.join("photo.jpg").exists());
+}
+
+/// Broken recordings: refused with 4 and one error, or kept in part with 3 and a warning that says what was lost.
+#[test]
+fn broken_recordings_are_refused_or_kept_in_part() {
+    let names = ["broken-no-moov.mp4", "broken-empty.mp4", "broken-text.mp4", "broken-half.mp4", "broken-middle.mp4", "broken-sound.m4a"];
+    for (name, refused) in names.into_iter().zip([true, true, true, false, false, false]) {
+        let Some(recording) = fixture(name) else { return };
+        let run = Run::new();
+        let profile = small_profile(run.dir(), "p", 60.0);
+        let out = run.dir().join("out");
+        let done = run.rivulet(&["encode", recording.to_str().unwrap(), "-o", out.to_str().unwrap(), "--profile", profile.to_str().unwrap()]);
+        let errors = done.err.lines().filter(|l| l.starts_with("error:")).count();
+        match done.code {
+            4 => assert!(errors == 1 && !out.exists(), "{name}: {}", done.err),
+            3 => assert!(errors == 0 && done.err.contains("warning:") && !refused, "{name}: {}", done.err),
+            code => panic!("{name}: exit {code}: {}", done.err),
+        }
+        assert!(!done.err.contains("panicked") && !done.err.contains("CRITICAL"), "{name}: {}", done.err);
+    }
+}
+
+/// Sound alone becomes a lecture over a title card, in a package that passes the checker.
+#[test]
+fn sound_alone_is_a_lecture() {
+    let Some(recording) = fixture("odd-audio-only.m4a") else { return };
+    let run = Run::new();
+    let out = run.dir().join("out");
+    let done = run.rivulet(&["encode", recording.to_str().unwrap(), "-o", out.to_str().unwrap(), "--title", "Suy hô hấp & <cấp>"]);
+    assert_eq!(done.code, 0, "{}", done.err);
+    let checked = run.rivulet(&["check", out.to_str().unwrap()]);
+    assert_eq!(checked.code, 0, "{}", checked.out);
+}
+
+/// Flash and click of one instant stay together: within 10 ms in decoded pictures and samples, in both voices.
+#[test]
+fn voice_and_picture_stay_together() {
+    let Some(recording) = fixture("flash-click.mp4") else { return };
+    let truth: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(recording.with_file_name("flash-click.truth.json")).unwrap()).unwrap();
+    let run = Run::new();
+    let out = run.dir().join("out");
+    let profile = small_profile(run.dir(), "p", 60.0);
+    let done = run.rivulet(&["encode", recording.to_str().unwrap(), "-o", out.to_str().unwrap(), "--profile", profile.to_str().unwrap()]);
+    assert_eq!(done.code, 0, "{}", done.err);
+    let flashes = whole::flashes(&out);
+    let events = truth["events"].as_array().unwrap().len();
+    assert!(events > 3 && flashes.len() == events, "{flashes:?}");
+    for voice in ["opus", "aac"] {
+        let clicks = whole::clicks(&out.join(format!("a-{voice}.mp4")));
+        assert_eq!(clicks.len(), flashes.len(), "{voice}: {clicks:?} against {flashes:?}");
+        for (flash, click) in flashes.iter().zip(&clicks) {
+            assert!((flash - click).abs() < 0.010, "{voice}: flash at {flash:.4} s, click at {click:.4} s");
+        }
+    }
+}

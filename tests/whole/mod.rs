@@ -1,0 +1,179 @@
+//! What whole-binary tests of encoding need: a fresh directory, our fixtures, and what ffmpeg hears and sees.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// A fixture of `make fixtures`; `None`, loudly, where it was not made.
+pub fn fixture(name: &str) -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/out").join(name);
+    if !path.exists() {
+        println!("SKIPPED: {name} is not there; `make fixtures` makes it (needs ffmpeg, espeak-ng and rsvg-convert)");
+        return None;
+    }
+    Some(path)
+}
+
+/// A profile of small rungs and short segments, so that tests are quick and joints many.
+pub fn small_profile(dir: &Path, name: &str, chunk_s: f64) -> PathBuf {
+    let text = format!(
+        r#"description = "for tests"
+classes = ["edge"]
+[segments]
+target_s = 1.0
+least_s = 0.5
+most_s = 1.2
+[chunks]
+target_s = {chunk_s:.1}
+[video]
+preset = "veryfast"
+max_frame_rate = 30.0
+least_frame_rate = 4.0
+most_megapixels_per_second = 300.0
+most_hours = 12.0
+[[rungs]]
+name = "low"
+height = 90
+crf = 30
+max = "60k"
+buffer_s = 2.0
+[[rungs]]
+name = "high"
+height = 180
+crf = 28
+max = "150k"
+buffer_s = 2.0
+[voice.opus]
+bitrate = "20k"
+packet_ms = 60
+[voice.aac]
+bitrate = "32k"
+rate_hz = 32000
+"#
+    );
+    let path = dir.join(format!("{name}.toml"));
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+/// A fresh directory with a work directory of its own in it.
+pub struct Run {
+    dir: tempfile::TempDir,
+}
+
+pub struct Done {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl Done {
+    /// The first JSON line of a type.
+    pub fn json(&self, kind: &str) -> serde_json::Value {
+        let lines = self.out.lines().filter_map(|l| serde_json::from_str::<serde_json::Value>(l).ok());
+        lines.filter(|v| v["type"] == kind).next().unwrap_or_else(|| panic!("no {kind} line in {} {}", self.out, self.err))
+    }
+}
+
+impl Run {
+    pub fn new() -> Run {
+        Run { dir: tempfile::tempdir().unwrap() }
+    }
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+    pub fn work(&self) -> PathBuf {
+        self.dir().join("work")
+    }
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rivulet"));
+        command.env("RIVULET_WORK", self.work()).stdin(Stdio::null());
+        command
+    }
+    pub fn rivulet(&self, args: &[&str]) -> Done {
+        let output = self.command().args(args).output().unwrap();
+        Done {
+            code: output.status.code().unwrap_or(-1),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+/// A running rivulet whose stdout is read line by line.
+pub struct Started {
+    child: Child,
+    out: BufReader<std::process::ChildStdout>,
+}
+
+pub fn started(mut command: Command) -> Started {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let out = BufReader::new(child.stdout.take().unwrap());
+    Started { child, out }
+}
+
+impl Started {
+    /// Until so many lines were printed, or the end.
+    pub fn wait_for_lines(&mut self, n: usize) {
+        let mut line = String::new();
+        for _ in 0..n {
+            line.clear();
+            if self.out.read_line(&mut line).unwrap() == 0 {
+                break;
+            }
+        }
+    }
+    /// kill -9
+    pub fn kill(mut self) {
+        let _ = self.child.kill();
+        self.child.wait().unwrap();
+    }
+    pub fn signal(&self, name: &str) {
+        Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status().unwrap();
+    }
+    pub fn end(self) -> Option<i32> {
+        self.end_with_stderr().0
+    }
+    pub fn end_with_stderr(mut self) -> (Option<i32>, String) {
+        let mut err_pipe = self.child.stderr.take().unwrap();
+        let reader = std::thread::spawn(move || {
+            let mut err = String::new();
+            let _ = err_pipe.read_to_string(&mut err);
+            err
+        });
+        let mut rest = String::new();
+        let _ = self.out.read_to_string(&mut rest);
+        let status = self.child.wait().unwrap();
+        (status.code(), reader.join().unwrap())
+    }
+}
+
+fn ffmpeg(args: &[&str]) -> Vec<u8> {
+    let output = Command::new("ffmpeg").args(["-v", "error", "-nostdin"]).args(args).output().expect("ffmpeg is in packages.txt");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+/// When white flashes begin in the highest rung, seconds: the picture's number times the recording's 40 ms.
+pub fn flashes(package: &Path) -> Vec<f64> {
+    let video = package.join("v-high.mp4");
+    let bytes = ffmpeg(&["-i", video.to_str().unwrap(), "-vf", "scale=16:16", "-vsync", "0", "-f", "rawvideo", "-pix_fmt", "gray", "-"]);
+    let means: Vec<u32> = bytes.chunks(256).map(|f| f.iter().map(|b| *b as u32).sum::<u32>() / 256).collect();
+    let rises = means.windows(2).enumerate().filter(|(_, w)| w[0] < 128 && w[1] >= 128);
+    rises.map(|(i, _)| (i + 1) as f64 * 0.040).collect()
+}
+
+/// When clicks begin in a voice file, seconds, edit list applied.
+pub fn clicks(voice: &Path) -> Vec<f64> {
+    let bytes = ffmpeg(&["-i", voice.to_str().unwrap(), "-af", "aresample=48000:first_pts=0", "-ac", "1", "-f", "f32le", "-"]);
+    let samples: Vec<f32> = bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
+    let peak = samples.iter().fold(0.0f32, |p, s| p.max(s.abs()));
+    let mut clicks: Vec<f64> = Vec::new();
+    for (i, s) in samples.iter().enumerate() {
+        let at = i as f64 / 48_000.0;
+        if s.abs() > peak * 0.4 && clicks.last().is_none_or(|last| at - last > 1.0) {
+            clicks.push(at);
+        }
+    }
+    clicks
+}
