@@ -298,9 +298,7 @@ mod tests {
                 let (luma, (cb, cr)) = (code.sample(codes[0] as f64).0, (code.sample(codes[1] as f64).1, code.sample(codes[2] as f64).1));
                 let exact = convert(curve, luma, cb, cr);
                 let exact = [to_luma(exact[0]), to_chroma(exact[1]), to_chroma(exact[2])];
-                for k in 0..3 {
-                    errors.push(frame.plane(k)[0].abs_diff(exact[k]));
-                }
+                errors.extend(exact.iter().enumerate().map(|(k, exact)| frame.plane(k)[0].abs_diff(*exact)));
             }
             errors.sort();
             // The rest are bright and pure, where the largest of R, G, B changes within one cell.

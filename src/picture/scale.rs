@@ -6,7 +6,7 @@
 //! by (s-1)/4 of a source chroma pixel, a quarter of a target luma pixel at half size. The kernel is moved to correct it.
 //!
 //! The convolution is fast in height only (across a row it does one pixel at a time), so the width is scaled as the
-//! height of the transposed plane. Measured on 1280x720 to 960x540: 3.2 ms a frame as it comes, 1.3 ms this way.
+//! height of the transposed plane. Measured on 1280x720 to 960x540: 3.2 CPU ms a frame as it comes, 2.0 this way (swscale 1.2).
 
 use super::transpose::{Rows, transpose};
 use super::{Depth, Frame, Plane, View, plane_size};
@@ -189,8 +189,8 @@ mod tests {
                 let row = &frame.plane(i)[h / 2 * frame.stride(i)..][..w];
                 // Off the edges, where the kernel is cut.
                 let mut sum = 0.0;
-                for j in w / 8..w * 7 / 8 {
-                    let error = row[j] as f64 - reference(&ramp, from.width, to.width, j, i > 0);
+                for (j, &value) in row.iter().enumerate().take(w * 7 / 8).skip(w / 8) {
+                    let error = value as f64 - reference(&ramp, from.width, to.width, j, i > 0);
                     assert!(error.abs() <= 1.0, "{from} to {to}, plane {i}, sample {j}: off by {error}");
                     sum += error;
                 }

@@ -19,6 +19,8 @@ pub fn transpose(from: Rows<&[u8]>, width: usize, height: usize, to: Rows<&mut [
             let right = whole_w.min(left + TILE);
             for y in (top..whole_h.min(top + TILE)).step_by(8) {
                 let rows: [&[[u8; 8]]; 8] = std::array::from_fn(|i| from.data[(y + i) * from.stride..][left..right].as_chunks::<8>().0);
+                // All eight are of one length.
+                #[allow(clippy::needless_range_loop)]
                 for block in 0..(right - left) / 8 {
                     let out = transpose_8x8(std::array::from_fn(|i| u64::from_le_bytes(rows[i][block])));
                     let x = left + block * 8;
