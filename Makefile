@@ -3,7 +3,7 @@
 CARGO ?= cargo
 RIVULET = target/release/rivulet
 .DEFAULT_GOAL := help
-.PHONY: help setup build fixtures demo test lint corpus bench bench-camera bench-memory vendor golden clean-fixtures
+.PHONY: help setup build fixtures demo test lint corpus bench bench-camera bench-memory bench-startup vendor clean-fixtures
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -30,19 +30,19 @@ lint: setup ## Formatting and clippy
 corpus: build ## Encode, check and play every recording of ../shared/media (or $RIVULET_SHARED/media)
 	@tests/corpus.py $(RIVULET)
 
-bench: bench-camera bench-memory ## All benches
+bench: bench-startup bench-camera bench-memory ## All benches
 
-bench-camera: build ## CPU and quality against ffmpeg making the same ladder
-	@benches/bench.py camera $(RIVULET)
+bench-camera: build ## CPU seconds, bytes and VMAF against ffmpeg 9 making the same ladder
+	@RIVULET=$(RIVULET) benches/camera.py
 
 bench-memory: build ## Peak memory of 5 and of 60 minutes of 1080p
-	@benches/bench.py memory $(RIVULET)
+	@RIVULET=$(RIVULET) benches/memory.py
+
+bench-startup: build ## Start of rivulet --help
+	@RIVULET=$(RIVULET) benches/startup.sh
 
 vendor: ## Check the committed hls.js against npm's integrity hash
 	@player/vendor/verify.sh
-
-golden: fixtures ## Rewrite the expected outputs that tests compare with; review the diff
-	RIVULET_GOLDEN=write $(CARGO) test --locked golden
 
 clean-fixtures: ## Remove generated recordings and the demo
 	rm -rf fixtures/out .demo
