@@ -79,8 +79,8 @@ impl Decoder {
             .map_err(|_| Error::usage(format!("pipeline {pictures}: \"frames\" is not an appsink")))?;
         one_track(&pipeline, &decode, &input, video.track);
         let mut decoder = Decoder { pipeline, sink, fault: None, times: times.map(|t| (t, 0)) };
-        decoder.preroll()?;
         if let Some(from) = from_ns.and_then(|ns| ns.checked_sub(MARGIN_NS)).filter(|ns| *ns > 0) {
+            decoder.preroll()?;
             decoder
                 .sink
                 .seek(
@@ -93,7 +93,8 @@ impl Decoder {
                 )
                 .map_err(|_| Error::new(Kind::Crashed, format!("{} cannot be sought in", path.display())))?;
         }
-        decoder.pipeline.set_state(gst::State::Playing).map_err(|_| decoder.error("cannot start decoding"))?;
+        // A refusal here may be that of another track, or come after the first pictures: `next` gives what there is.
+        let _ = decoder.pipeline.set_state(gst::State::Playing);
         Ok(decoder)
     }
 
