@@ -57,7 +57,8 @@ where
         .env("MALLOC_TRIM_THRESHOLD_", "131072")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
+        // With GST_DEBUG set somebody wants to read along.
+        .stderr(if std::env::var_os("GST_DEBUG").is_some() { Stdio::inherit() } else { Stdio::piped() })
         .kill_on_drop(true)
         // Ctrl-C on the terminal goes to the parent alone; it stops its children in order.
         .process_group(0)
@@ -70,9 +71,10 @@ where
         // A child that died early is reported by its exit status, not by this broken pipe.
         let _ = stdin.write_all(&job).await;
     });
-    let mut stderr = child.stderr.take().expect("stderr is piped");
+    let stderr = child.stderr.take();
     let tail = tokio::spawn(async move {
         let (mut keep, mut buffer) = (VecDeque::new(), [0; 4096]);
+        let Some(mut stderr) = stderr else { return "its messages are above".to_string() };
         while let Ok(n @ 1..) = stderr.read(&mut buffer).await {
             keep.extend(&buffer[..n]);
             let over = keep.len().saturating_sub(32 << 10);
@@ -81,7 +83,8 @@ where
         String::from_utf8_lossy(&keep.into_iter().collect::<Vec<u8>>()).into_owned()
     });
 
-    let mut lines = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
+    // Bytes, not text: some plug-ins print what is no UTF-8.
+    let mut lines = BufReader::new(child.stdout.take().expect("stdout is piped")).split(b'\n');
     let deadline = tokio::time::Instant::now() + limits.wall;
     let mut answer = None;
     let fault = loop {
@@ -91,14 +94,14 @@ where
                 .hint("run the same command again: it goes on from what is finished")),
             () = tokio::time::sleep_until(deadline) => break Some(Error::new(Kind::Crashed,
                 format!("{subject}: {verb} took longer than {} s and was stopped", limits.wall.as_secs()))),
-            line = tokio::time::timeout(limits.idle, lines.next_line()) => match line {
+            line = tokio::time::timeout(limits.idle, lines.next_segment()) => match line {
                 Err(_) => break Some(Error::new(Kind::Crashed,
                     format!("{subject}: {verb} made no progress for {} s and was stopped: a decoder or demuxer hangs on this file", limits.idle.as_secs()))),
                 Ok(line) => line,
             },
         };
         match line {
-            Ok(Some(line)) => match serde_json::from_str::<Line<R>>(&line) {
+            Ok(Some(line)) => match serde_json::from_slice::<Line<R>>(&line) {
                 Ok(Line::Progress(done)) => on_progress(done),
                 Ok(Line::Ok(result)) => answer = Some(Ok(result)),
                 Ok(Line::Err(e)) => answer = Some(Err(Error::from(e))),
@@ -112,7 +115,14 @@ where
         let _ = child.kill().await;
         return Err(fault);
     }
-    let status = child.wait().await.doing(|| format!("cannot wait for the child on {subject}"))?;
+    // Its output is closed, so it ends now; a plug-in's thread that holds it up is not waited for.
+    let status = match tokio::time::timeout(limits.idle, child.wait()).await {
+        Ok(status) => status.doing(|| format!("cannot wait for the child on {subject}"))?,
+        Err(_) => {
+            let _ = child.kill().await;
+            return answer.unwrap_or_else(|| Err(Error::new(Kind::Crashed, format!("{subject}: {verb} does not end"))));
+        }
+    };
     feed.abort();
     match answer {
         Some(answer) => answer,
@@ -142,15 +152,21 @@ fn cpu_from_stat() -> Option<f64> {
 /// The child's side: how a job reports that it is alive.
 pub struct Reporter {
     last: std::time::Instant,
+    done: f64,
 }
 
 impl Reporter {
     /// Cheap to call often: at most ten lines a second leave.
     pub fn progress(&mut self, done: f64) {
+        self.done = done;
         if self.last.elapsed() >= Duration::from_millis(100) {
             self.last = std::time::Instant::now();
             emit(&Line::<()>::Progress(done));
         }
+    }
+    /// Work goes on, though nothing new is done yet: pictures are skipped, an encoder flushes.
+    pub fn alive(&mut self) {
+        self.progress(self.done);
     }
 }
 
@@ -174,7 +190,7 @@ pub fn serve<J: DeserializeOwned, R: Serialize>(work: impl FnOnce(J, &mut Report
     let job = std::io::read_to_string(std::io::stdin())
         .doing(|| "cannot read the job".into())
         .and_then(|text| serde_json::from_str(&text).map_err(|e| Error::bug("a job does not parse").caused_by(e)));
-    let mut reporter = Reporter { last: std::time::Instant::now() };
+    let mut reporter = Reporter { last: std::time::Instant::now(), done: 0.0 };
     match job.and_then(|job| work(job, &mut reporter)) {
         Ok(result) => {
             emit(&Line::Ok(result));

@@ -108,6 +108,10 @@ pub fn run(cli: Cli) -> ExitCode {
     runtime.shutdown_background();
     printer.finish();
     match outcome {
+        Ok(_) if printer.failed() => {
+            eprintln!("error: the results could not be written to standard output");
+            ExitCode::FAILURE
+        }
         Ok(code) => ExitCode::from(code),
         Err(e) => {
             printer.error(&e);

@@ -25,7 +25,7 @@ use crate::progress::Ctx;
 use crate::units::MediaTime;
 use crate::voice as sound;
 use crate::voice::units::Units;
-use crate::workdir::WorkDir;
+use crate::workdir::{Claim, WorkDir};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -52,6 +52,8 @@ pub struct Done {
     pub dir: PathBuf,
     /// A part of the recording was lost; `package.warnings` says which.
     pub partial: bool,
+    /// Keeps the work directory, and a package in it, from being freed while this lives.
+    pub claim: Claim,
 }
 
 impl Encode {
@@ -79,14 +81,15 @@ impl Encode {
     pub async fn run(&self, work: &WorkDir, out: Option<&Path>, ctx: &Ctx) -> Result<Done> {
         out.map(|out| commit::refuse_foreign(out, &self.recordings)).transpose()?;
         let (plan, sources) = self.plan(work, ctx).await?;
-        let claim = work.claim(&plan.digest, ctx).await?;
+        let claim = work.claim(&plan.work, ctx).await?;
         let inside = claim.dir().join("package");
         let out = out.unwrap_or(&inside);
         if let Some(package) = commit::already_there(out, &plan)? {
             ctx.note(format!("{} is complete already", out.display()));
-            return Ok(Done { partial: package.partial, package, dir: out.to_path_buf() });
+            let dir = out.to_path_buf();
+            return Ok(Done { partial: package.partial, package, dir, claim });
         }
-        free_disk(&plan, work.path(), out)?;
+        free_disk(&plan, &claim, out)?;
         let record =
             serde_json::to_vec_pretty(&summary(&plan, &sources)).map_err(|e| Error::bug("a plan does not serialise").caused_by(e))?;
         crate::workdir::write_whole(&claim.dir().join("plan.json"), |out| out.write_all(&record))?;
@@ -97,12 +100,22 @@ impl Encode {
         let (width, why) = queue::width(&plan, self.jobs);
         why.into_iter().for_each(|w| ctx.note(w));
         let permits = Arc::new(tokio::sync::Semaphore::new(width));
+        // The voice goes first: it is one long job, and nothing can be heard without it.
+        let first = permits.clone().acquire_owned().await.map_err(|e| Error::bug("the queue is closed").caused_by(e))?;
         let jobs = queue::jobs(&plan, &sources, &self.fragments, &claim);
         let pictures = queue::run(&plan, jobs, permits.clone(), ctx);
-        let voice = self.voice(&plan, &sources, claim.dir(), permits, ctx);
+        let voice = async {
+            let made = self.voice(&plan, &sources, claim.dir(), ctx).await;
+            drop(first);
+            if made.is_err() {
+                // Without its voice the lecture is not worth hours of pictures; those in flight are kept.
+                permits.close();
+            }
+            made
+        };
         let (pictures, voice) = tokio::join!(pictures, voice);
-        pictures?;
         let (voices, loudness, voice_warnings) = voice?;
+        pictures?;
 
         let health = queue::health(&plan, &claim);
         let mut warnings = plan.problems.clone();
@@ -146,21 +159,13 @@ impl Encode {
         .await
         .map_err(|e| Error::bug("assembling broke").caused_by(e))??;
         package.warnings.iter().for_each(|w| ctx.warn(w.clone()));
-        Ok(Done { partial: package.partial, package, dir: out })
+        Ok(Done { partial: package.partial, package, dir: out, claim })
     }
 
-    async fn voice(
-        &self,
-        plan: &Plan,
-        sources: &[Source],
-        dir: &Path,
-        permits: Arc<tokio::sync::Semaphore>,
-        ctx: &Ctx,
-    ) -> Result<(Vec<Units>, Option<Loudness>, Vec<String>)> {
+    async fn voice(&self, plan: &Plan, sources: &[Source], dir: &Path, ctx: &Ctx) -> Result<(Vec<Units>, Option<Loudness>, Vec<String>)> {
         if !plan.voice {
             return Ok((Vec::new(), None, Vec::new()));
         }
-        let _permit = permits.acquire().await.map_err(|_| Error::new(Kind::Cancelled, "stopped"))?;
         let part = |p: &crate::plan::Part| {
             Some(sound::Part {
                 path: sources[p.source].path.clone(),
@@ -204,12 +209,14 @@ fn summary(plan: &Plan, sources: &[Source]) -> serde_json::Value {
     })
 }
 
-/// Chunks and package are about what was predicted; twice that and something to spare must be free.
-fn free_disk(plan: &Plan, work: &Path, out: &Path) -> Result<()> {
+/// Chunks and package are about what was predicted; twice that and something to spare must be free, less what is there.
+fn free_disk(plan: &Plan, claim: &Claim, out: &Path) -> Result<()> {
     let predicted: u64 = plan.rungs.iter().map(|r| r.predicted_bytes).sum::<u64>() + (plan.duration().seconds() * 10_000.0) as u64;
-    let need = predicted * 2 + (64 << 20);
+    let there: u64 =
+        std::fs::read_dir(claim.dir()).into_iter().flatten().flatten().filter_map(|e| e.metadata().ok()).map(|m| m.len()).sum();
+    let need = (predicted * 2).saturating_sub(there) + (64 << 20);
     let existing = out.ancestors().find(|p| p.exists() && !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    for path in [work, existing] {
+    for path in [claim.dir(), existing] {
         let free = crate::workdir::free_bytes(path)?;
         if free < need {
             let bytes = crate::units::Bytes;

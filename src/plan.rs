@@ -34,8 +34,11 @@ pub struct Request<'a> {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
-    /// Same digest, same bytes.
+    /// Same digest, same package, to the byte.
     pub digest: Digest,
+    /// Names the work directory: all that coded pictures and voice depend on. A corrected title makes a new package of the
+    /// same work.
+    pub work: Digest,
     pub title: String,
     pub language: String,
     /// `uniform`: every rung shows the same pictures in its own size. `card`: sound only, over a title card.
@@ -45,6 +48,8 @@ pub struct Plan {
     pub parts: Vec<Part>,
     /// Lowest first.
     pub rungs: Vec<RungPlan>,
+    /// `bt709` or `bt601`: the colour space of every rung from start to end (Apple 1.21), that of the first pictures.
+    pub colour: String,
     /// Start of every segment, and the end of the last.
     pub boundaries: Vec<MediaTime>,
     pub chunks: Vec<Chunk>,
@@ -87,7 +92,8 @@ pub fn plan(request: &Request) -> Result<Plan> {
     let (boundaries, chunks) = schedule::schedule(profile, request.sources, &parts);
     let voice = parts.iter().any(|p| p.voice.is_some());
     let mut plan = Plan {
-        digest: digest(request),
+        digest: Digest::of(b""),
+        work: Digest::of(b""),
         title: request.title.clone(),
         language: request.language.clone(),
         shape,
@@ -95,6 +101,7 @@ pub fn plan(request: &Request) -> Result<Plan> {
         fingerprint: request.fingerprint.clone(),
         parts,
         rungs,
+        colour: ladder::colour(request.sources).into(),
         boundaries,
         chunks,
         voice,
@@ -103,6 +110,7 @@ pub fn plan(request: &Request) -> Result<Plan> {
         repairs: gather(request.sources, |s| &s.repairs),
         problems: gather(request.sources, |s| &s.problems),
     };
+    (plan.work, plan.digest) = digests(request, &plan);
     predict::predict(&mut plan, request.sources);
     Ok(plan)
 }
@@ -148,19 +156,30 @@ fn gather(sources: &[Source], of: impl Fn(&Source) -> &Vec<String>) -> Vec<Strin
 /// Version of what plans and chunk files mean; raised when the same request would give other bytes.
 const FORMAT: u32 = 1;
 
-fn digest(request: &Request) -> Digest {
+/// The digests of the work and of the package. What was decided is covered as well as what was asked for: a probe that finds
+/// other pictures or a missing decoder must not meet the chunks of another decision.
+fn digests(request: &Request, plan: &Plan) -> (Digest, Digest) {
     let recordings: Vec<_> = request.sources.iter().map(|s| s.sha256).collect();
-    let all = serde_json::json!({
+    let card = plan.parts.iter().any(|p| p.pictures.is_none()).then_some(&request.title);
+    let work = serde_json::json!({
         "format": FORMAT,
         "recordings": recordings,
         "profile": request.profile.digest(),
         "pipelines": request.pipelines,
         "fingerprint": request.fingerprint,
-        "title": request.title,
-        "language": request.language,
-        "trim": request.trim,
+        "decided": [
+            serde_json::json!(plan.parts),
+            serde_json::json!(plan.rungs),
+            serde_json::json!(plan.colour),
+            serde_json::json!(plan.boundaries),
+            serde_json::json!(plan.chunks),
+            serde_json::json!(plan.voice),
+        ],
+        "card": card,
     });
-    Digest::of(all.to_string().as_bytes())
+    let work = Digest::of(work.to_string().as_bytes());
+    let package = serde_json::json!({ "work": work, "title": request.title, "language": request.language });
+    (work, Digest::of(package.to_string().as_bytes()))
 }
 
 #[cfg(test)]

@@ -168,7 +168,7 @@ impl Profile {
         range("segments.least_s".into(), self.segments.least_s, 0.5, 10.0);
         range("segments.target_s".into(), self.segments.target_s, self.segments.least_s, 20.0);
         range("segments.most_s".into(), self.segments.most_s, self.segments.target_s, 30.0);
-        range("chunks.target_s".into(), self.chunks.target_s, self.segments.most_s, 3600.0);
+        range("chunks.target_s".into(), self.chunks.target_s, self.segments.most_s, 300.0);
         range("video.max_frame_rate".into(), self.video.max_frame_rate, 1.0, 60.0);
         range("video.least_frame_rate".into(), self.video.least_frame_rate, 0.2, self.video.max_frame_rate);
         range("video.most_megapixels_per_second".into(), self.video.most_megapixels_per_second, 1.0, 1e5);

@@ -40,10 +40,15 @@ impl WorkDir {
         loop {
             ctx.check()?;
             fs::create_dir_all(&dir).doing(|| format!("cannot make {}", dir.display()))?;
-            let lock = File::create(dir.join("lock")).doing(|| format!("cannot write in {}", dir.display()))?;
+            let lock = File::options()
+                .create(true)
+                .truncate(false)
+                .write(true)
+                .open(dir.join("lock"))
+                .doing(|| format!("cannot write in {}", dir.display()))?;
             match lock.try_lock() {
                 // `clean` may have removed the directory between the open and the lock.
-                Ok(()) if dir.join("lock").exists() => {
+                Ok(()) if is_at(&lock, &dir.join("lock")) => {
                     sweep(&dir)?;
                     return Ok(Claim { dir, _lock: lock });
                 }
@@ -71,6 +76,13 @@ impl Claim {
     pub fn dir(&self) -> &Path {
         &self.dir
     }
+}
+
+/// Whether `path` still names this very file: a lock that was removed and made anew locks nothing.
+pub fn is_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let id = |m: fs::Metadata| (m.dev(), m.ino());
+    file.metadata().map(id).ok().is_some_and(|held| fs::metadata(path).map(id).ok() == Some(held))
 }
 
 /// Removes temporary files that a killed run left.

@@ -7,6 +7,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::collections::HashMap;
 use std::io::{IsTerminal, Write};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 enum Talk {
@@ -21,6 +22,10 @@ pub struct Printer {
     json: bool,
     talk: Talk,
     stages: Mutex<HashMap<String, Stage>>,
+    /// Nobody reads stdout any more (`| head`): the work goes on, its lines are dropped.
+    closed: AtomicBool,
+    /// stdout could not be written for another reason.
+    failed: AtomicBool,
 }
 
 struct Stage {
@@ -37,7 +42,7 @@ impl Printer {
             _ if std::io::stderr().is_terminal() => Talk::Bars(MultiProgress::new()),
             _ => Talk::Plain,
         };
-        Printer { json, talk, stages: Mutex::default() }
+        Printer { json, talk, stages: Mutex::default(), closed: AtomicBool::new(false), failed: AtomicBool::new(false) }
     }
 
     /// Whether results are asked for as NDJSON.
@@ -45,8 +50,16 @@ impl Printer {
         self.json
     }
 
+    /// Whether results were lost on their way out, a full disk for one.
+    pub fn failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
+    }
+
     /// One line of data on stdout.
     pub fn data(&self, line: &str) {
+        if self.closed.load(Ordering::Relaxed) {
+            return;
+        }
         let write = || {
             let mut out = std::io::stdout().lock();
             writeln!(out, "{line}").and_then(|()| out.flush())
@@ -55,8 +68,10 @@ impl Printer {
             Talk::Bars(bars) => bars.suspend(write),
             _ => write(),
         };
-        if outcome.is_err_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe) {
-            std::process::exit(0);
+        match outcome {
+            Ok(()) => {}
+            Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => self.closed.store(true, Ordering::Relaxed),
+            Err(_) => self.failed.store(true, Ordering::Relaxed),
         }
     }
 

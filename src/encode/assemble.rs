@@ -70,16 +70,17 @@ pub fn assemble(
     mut package: Package,
     dir: &Path,
 ) -> Result<Package> {
-    let mut chunks = (0..plan.chunks.len())
+    let chunks = (0..plan.chunks.len())
         .map(|i| {
-            chunkfile::open(&chunkfile::path(work, i))
+            chunkfile::read(&chunkfile::path(work, i))
+                .map(|(file, _)| file)
                 .ok_or_else(|| Error::new(Kind::Corrupt, format!("chunk {i} vanished")).hint("run the same command again"))
         })
         .collect::<Result<Vec<_>>>()?;
     package.target_duration_s = target_duration(plan, &voices);
     package.loudness = loudness;
     for i in 0..plan.rungs.len() {
-        package.rungs.push(rung(plan, &mut chunks, i, package.target_duration_s, dir)?);
+        package.rungs.push(rung(plan, &chunks, i, package.target_duration_s, dir)?);
     }
     for units in &voices {
         let voice = voice(plan, units, package.loudness.as_ref(), package.target_duration_s, dir)?;
@@ -123,7 +124,7 @@ pub fn leave_out(rungs: &mut Vec<Rung>) -> Vec<(String, String)> {
     out
 }
 
-fn rung(plan: &Plan, chunks: &mut [ChunkFile], index: usize, target_s: u32, dir: &Path) -> Result<Rung> {
+fn rung(plan: &Plan, chunks: &[ChunkFile], index: usize, target_s: u32, dir: &Path) -> Result<Rung> {
     let decided = &plan.rungs[index];
     let first = &chunks[0].header.rungs[index];
     let (avcc, colour) = (first.avcc.clone(), first.colour);

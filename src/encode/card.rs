@@ -12,13 +12,14 @@ use gstreamer_video as gst_video;
 use std::sync::Arc;
 
 /// The card in every size, drawn once in the largest.
-pub fn draw(fragments: &Fragments, title: &str, sizes: &[Size]) -> Result<Vec<Arc<Frame>>> {
+pub fn draw(fragments: &Fragments, title: &str, colour: &str, sizes: &[Size]) -> Result<Vec<Arc<Frame>>> {
     let size = *sizes.last().ok_or_else(|| Error::bug("a card for no rung"))?;
     let text = fragments.bind(
         "card",
         &[
             ("width", &size.width.to_string()),
             ("height", &size.height.to_string()),
+            ("colour", colour),
             ("title", &escape(title)),
             ("font", &format!("DejaVu Sans {}", size.height / 14)),
         ],

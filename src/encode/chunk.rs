@@ -2,7 +2,7 @@
 //! each slot names the picture to show; where the decoder fails to bring it, the one before stands in and is counted.
 
 use super::chunkfile::{self, Header, Health, RungUnits};
-use super::decoder::{Decoded, Decoder, colour_space, init};
+use super::decoder::{Decoded, Decoder, init};
 use super::encoder::{Encoder, Settings};
 use crate::child::Reporter;
 use crate::error::{Error, Result};
@@ -25,6 +25,10 @@ pub struct Job {
     /// Times of all pictures, for a stream that has none of its own.
     pub times: Option<Vec<u64>>,
     pub title: String,
+    /// `bt709` or `bt601`, the same for the whole lecture.
+    pub colour: String,
+    /// Why the recording gives no picture here and a card stands in.
+    pub lost: Option<String>,
     /// Chunks of one file in order; more than one where a single pass makes them all.
     pub chunks: Vec<JobChunk>,
     pub rungs: Vec<RungPlan>,
@@ -48,12 +52,22 @@ const SAME_NS: u64 = 1_000_000;
 /// Media seconds made.
 pub fn run(job: Job, reporter: &mut Reporter) -> Result<f64> {
     init()?;
-    let colour = job.video.as_ref().map(colour_space).unwrap_or("bt709");
+    let colour = job.colour.as_str();
     let settings = job.rungs.iter().map(|r| Settings::new(&job.fragments, r, &job.preset, colour)).collect::<Result<Vec<_>>>()?;
     let mut pictures = Pictures::open(&job)?;
     let mut done = 0.0;
     for chunk in &job.chunks {
+        // A second try of several chunks does not make the finished ones again.
+        let path = chunkfile::path(&job.out, chunk.index);
+        if chunkfile::open(&path).is_some() {
+            continue;
+        }
         pictures.health = Health { wanted: chunk.slots.len(), ..Health::default() };
+        if job.lost.is_some() {
+            pictures.health.missing = chunk.slots.len();
+            pictures.health.first_fault_s = chunk.boundaries.first().map(|b| b.seconds());
+            pictures.health.fault = job.lost.clone();
+        }
         let mut slots = chunk.slots.iter().peekable();
         let mut rungs: Vec<RungUnits> =
             job.rungs.iter().map(|_| RungUnits { avcc: Vec::new(), colour: code_points(colour), segments: Vec::new() }).collect();
@@ -61,7 +75,7 @@ pub fn run(job: Job, reporter: &mut Reporter) -> Result<f64> {
         for bounds in chunk.boundaries.windows(2) {
             let mut encoders = settings.iter().map(Encoder::start).collect::<Result<Vec<_>>>()?;
             while let Some(slot) = slots.next_if(|s| s.at < bounds[1]) {
-                let frames = pictures.show(slot)?;
+                let frames = pictures.show(slot, reporter)?;
                 for (encoder, frame) in encoders.iter_mut().zip(frames) {
                     encoder.push(frame, MediaTime::from_ticks(slot.at.since(bounds[0])))?;
                 }
@@ -70,7 +84,7 @@ pub fn run(job: Job, reporter: &mut Reporter) -> Result<f64> {
             // All rungs flush at once; the next segment's encoders start when these have let go of their memory.
             encoders.iter().try_for_each(Encoder::end)?;
             for (i, encoder) in encoders.into_iter().enumerate() {
-                let coded = encoder.finish()?;
+                let coded = encoder.finish(|| reporter.alive())?;
                 if rungs[i].avcc.is_empty() {
                     rungs[i].avcc = coded.avcc;
                 } else if rungs[i].avcc != coded.avcc {
@@ -81,7 +95,7 @@ pub fn run(job: Job, reporter: &mut Reporter) -> Result<f64> {
             }
         }
         let health = std::mem::take(&mut pictures.health);
-        chunkfile::write(&chunkfile::path(&job.out, chunk.index), &Header { rungs, health }, &data.concat())?;
+        chunkfile::write(&path, &Header { rungs, health }, data.iter().flatten())?;
         done += chunk.boundaries[chunk.boundaries.len() - 1].since(chunk.boundaries[0]) as f64 / MediaTime::HZ as f64;
     }
     Ok(done)
@@ -112,7 +126,7 @@ impl Pictures {
             Pictures { decoder: None, ahead: None, turn: Turn::default(), cascade: None, shown: None, health: Health::default(), sizes };
         match &job.video {
             None => {
-                let card = super::card::draw(&job.fragments, &job.title, &pictures.sizes)?;
+                let card = super::card::draw(&job.fragments, &job.title, &job.colour, &pictures.sizes)?;
                 pictures.shown = Some((Picture::Card, card));
             }
             Some(video) => {
@@ -129,11 +143,11 @@ impl Pictures {
     }
 
     /// The frames for a slot, lowest rung first.
-    fn show(&mut self, slot: &Slot) -> Result<&[Arc<Frame>]> {
+    fn show(&mut self, slot: &Slot, reporter: &mut Reporter) -> Result<&[Arc<Frame>]> {
         // Without a decoder the title card stands for everything.
         let standing = self.decoder.is_none() || self.shown.as_ref().is_some_and(|(picture, _)| *picture == slot.show);
         if !standing && let Picture::At(wanted) = slot.show {
-            self.fetch(wanted, slot.at)?;
+            self.fetch(wanted, slot.at, reporter)?;
         }
         match &self.shown {
             Some((_, frames)) => Ok(frames),
@@ -142,9 +156,10 @@ impl Pictures {
     }
 
     /// Decodes on to the picture at `wanted`.
-    fn fetch(&mut self, wanted: u64, at: MediaTime) -> Result<()> {
+    fn fetch(&mut self, wanted: u64, at: MediaTime, reporter: &mut Reporter) -> Result<()> {
         let decoder = self.decoder.as_mut().ok_or_else(|| Error::bug("a title card has no pictures to fetch"))?;
         loop {
+            reporter.alive();
             if self.ahead.is_none() {
                 self.ahead = decoder.next()?;
             }

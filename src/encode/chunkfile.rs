@@ -43,13 +43,15 @@ pub fn path(dir: &Path, chunk: usize) -> PathBuf {
     dir.join(format!("c{chunk:05}.chunk"))
 }
 
-/// Writes a chunk whole or not at all. `data` holds the pictures in the header's order: by rung, then by segment.
-pub fn write(path: &Path, header: &Header, data: &[Vec<u8>]) -> Result<()> {
+/// Writes a chunk whole or not at all. `data` gives the pictures in the header's order: by rung, then by segment.
+pub fn write<'a>(path: &Path, header: &Header, data: impl Iterator<Item = &'a Vec<u8>>) -> Result<()> {
     let mut line = serde_json::to_vec(header).map_err(|e| Error::bug("a chunk header does not serialise").caused_by(e))?;
     line.push(b'\n');
     let mut hasher = Hasher::default();
     crate::workdir::write_whole(path, |out| {
-        for piece in std::iter::once(&line).chain(data) {
+        hasher.update(&line);
+        out.write_all(&line)?;
+        for piece in data {
             hasher.update(piece);
             out.write_all(piece)?;
         }
@@ -57,10 +59,10 @@ pub fn write(path: &Path, header: &Header, data: &[Vec<u8>]) -> Result<()> {
     })
 }
 
-/// An open chunk file.
+/// A chunk file that was found whole. It is opened for every segment: a long lecture has more chunks than a process files.
 pub struct ChunkFile {
     pub header: Header,
-    file: std::fs::File,
+    path: PathBuf,
     /// Where each rung's bytes begin.
     starts: Vec<u64>,
 }
@@ -70,14 +72,20 @@ const TRAILER: u64 = 64;
 /// The header of a chunk that is whole; `None` where there is none or it is damaged.
 pub fn open(path: &Path) -> Option<ChunkFile> {
     let mut file = std::fs::File::open(path).ok()?;
-    let length = file.metadata().ok()?.len().checked_sub(TRAILER)?;
-    let (digest, _) = Digest::of_reader((&mut file).take(length)).ok()?;
+    let whole = file.metadata().ok()?.len().checked_sub(TRAILER)?;
+    let (digest, _) = Digest::of_reader((&mut file).take(whole)).ok()?;
     let mut trailer = String::new();
     file.read_to_string(&mut trailer).ok()?;
     if trailer != digest.to_string() {
         return None;
     }
-    file.seek(SeekFrom::Start(0)).ok()?;
+    let (file, length) = read(path)?;
+    (length == whole).then_some(file)
+}
+
+/// The header of a chunk that was found whole before, without reading its pictures again; and the bytes it speaks of.
+pub fn read(path: &Path) -> Option<(ChunkFile, u64)> {
+    let file = std::fs::File::open(path).ok()?;
     let mut line = Vec::new();
     std::io::BufReader::new(&file).read_until(b'\n', &mut line).ok()?;
     let header: Header = serde_json::from_slice(&line).ok()?;
@@ -87,18 +95,19 @@ pub fn open(path: &Path) -> Option<ChunkFile> {
         starts.push(at);
         at += rung.segments.iter().flatten().map(|(bytes, _)| *bytes as u64).sum::<u64>();
     }
-    (at == length).then_some(ChunkFile { header, file, starts })
+    Some((ChunkFile { header, path: path.to_path_buf(), starts }, at))
 }
 
 impl ChunkFile {
     /// The coded pictures of one segment of one rung, in one piece.
-    pub fn segment(&mut self, rung: usize, segment: usize) -> Result<Vec<u8>> {
+    pub fn segment(&self, rung: usize, segment: usize) -> Result<Vec<u8>> {
         let sizes = |s: &[(u32, u32)]| s.iter().map(|(bytes, _)| *bytes as u64).sum::<u64>();
         let segments = &self.header.rungs[rung].segments;
         let before: u64 = segments[..segment].iter().map(|s| sizes(s)).sum();
         let mut out = vec![0; sizes(&segments[segment]) as usize];
-        self.file.seek(SeekFrom::Start(self.starts[rung] + before)).doing(|| "cannot read a chunk".into())?;
-        self.file.read_exact(&mut out).kind(Kind::Corrupt, || "a chunk changed while it was read".into())?;
+        let mut file = std::fs::File::open(&self.path).doing(|| format!("cannot read {}", self.path.display()))?;
+        file.seek(SeekFrom::Start(self.starts[rung] + before)).doing(|| "cannot read a chunk".into())?;
+        file.read_exact(&mut out).kind(Kind::Corrupt, || "a chunk changed while it was read".into())?;
         Ok(out)
     }
 }
@@ -117,8 +126,8 @@ mod tests {
     fn segments_come_back_by_rung() {
         let dir = tempfile::tempdir().unwrap();
         let (header, data) = sample();
-        write(&path(dir.path(), 0), &header, &data).unwrap();
-        let mut file = open(&path(dir.path(), 0)).unwrap();
+        write(&path(dir.path(), 0), &header, data.iter()).unwrap();
+        let file = open(&path(dir.path(), 0)).unwrap();
         assert_eq!(file.segment(0, 1).unwrap(), [2, 2, 2]);
         assert_eq!(file.segment(1, 0).unwrap(), [3; 4]);
     }
@@ -128,7 +137,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (header, data) = sample();
         let path = path(dir.path(), 0);
-        write(&path, &header, &data).unwrap();
+        write(&path, &header, data.iter()).unwrap();
         let good = std::fs::read(&path).unwrap();
         for i in 0..good.len() {
             let mut bad = good.clone();

@@ -58,19 +58,28 @@ pub fn build(out: &Path, plan: &Digest, make: impl FnOnce(&Path) -> Result<Packa
     let out = std::path::absolute(out).doing(|| format!("cannot resolve {}", out.display()))?;
     let parent = out.parent().ok_or_else(|| Error::usage("the root directory cannot be a package"))?;
     fs::create_dir_all(parent).doing(|| format!("cannot make {}", parent.display()))?;
-    // The plan is claimed by this process, so nobody else builds under this name; a killed run may have left it.
-    let stage = parent.join(format!(".{}.{}.partial", out.file_name().unwrap_or_default().to_string_lossy(), plan.short()));
-    remove(&stage)?;
+    // Another run may build for the same place under a name of its own; what killed runs left is swept.
+    let name = format!(".{}.", out.file_name().unwrap_or_default().to_string_lossy());
+    sweep(parent, &name);
+    let stage = parent.join(format!("{name}{}.{}.partial", plan.short(), std::process::id()));
     fs::create_dir(&stage).doing(|| format!("cannot make {}", stage.display()))?;
+    // The directory itself is locked: a kill frees it.
+    let lock = File::open(&stage).doing(|| format!("cannot open {}", stage.display()))?;
+    lock.try_lock().map_err(|e| Error::failed(format!("cannot lock {}", stage.display())).caused_by(e.to_string()))?;
     let outcome = make(&stage).and_then(|package| {
         let package = conform(&stage, package)?;
+        // Somebody may have put a file of his own there in the hours since the start.
+        refuse_foreign(&out, &[])?;
         place(&stage, &out)?;
         Ok(package)
     });
-    // After a failure it is half a package; after an exchange it is the old one.
-    let cleaned = remove(&stage);
+    // After a failure it is half a package; after an exchange it is the old one, of which only our own files are removed.
+    match &outcome {
+        Ok(_) => remove_package(&stage),
+        Err(_) => remove_all(&stage),
+    }
+    drop(lock);
     let package = outcome?;
-    cleaned?;
     File::open(parent).and_then(|d| d.sync_all()).doing(|| format!("cannot sync {}", parent.display()))?;
     Ok(package)
 }
@@ -89,16 +98,56 @@ fn conform(stage: &Path, mut package: Package) -> Result<Package> {
 
 fn place(stage: &Path, out: &Path) -> Result<()> {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
+    use rustix::io::Errno;
+    let doing = || format!("cannot move the package to {}", out.display());
     let moved = match renameat_with(CWD, stage, CWD, out, RenameFlags::NOREPLACE) {
-        Err(rustix::io::Errno::EXIST) => renameat_with(CWD, stage, CWD, out, RenameFlags::EXCHANGE),
+        Err(Errno::EXIST) => renameat_with(CWD, stage, CWD, out, RenameFlags::EXCHANGE),
         other => other,
     };
-    moved.map_err(|e| Error::new(Kind::Failed, format!("cannot move the package to {}", out.display())).caused_by(e))
+    match moved {
+        // File systems without these flags (NFS, some shares): the old package steps aside for a moment.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+            let aside = stage.with_extension("old.partial");
+            if out.exists() {
+                fs::rename(out, &aside).doing(doing)?;
+            }
+            fs::rename(stage, out).doing(doing)?;
+            remove_package(&aside);
+            Ok(())
+        }
+        moved => moved.map_err(|e| Error::new(Kind::Failed, doing()).caused_by(e)),
+    }
 }
 
-fn remove(stage: &Path) -> Result<()> {
-    match fs::remove_dir_all(stage) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e).doing(|| format!("cannot remove {}", stage.display())),
-        _ => Ok(()),
+/// Removes what killed runs left beside `out`: directories of our naming that nobody holds.
+fn sweep(parent: &Path, name: &str) {
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let found = entry.file_name().to_string_lossy().into_owned();
+        if !found.starts_with(name) || !found.ends_with(".partial") {
+            continue;
+        }
+        let held = File::open(entry.path()).is_ok_and(|f| f.try_lock().is_err());
+        match held {
+            true => {}
+            // The old package after an exchange, or one that was about to be placed.
+            false if entry.path().join(MANIFEST).exists() => remove_package(&entry.path()),
+            false => remove_all(&entry.path()),
+        }
     }
+}
+
+/// Removes a stage that holds nothing but what this program wrote. Left-overs cost disk, no more: no error.
+fn remove_all(stage: &Path) {
+    let _ = fs::remove_dir_all(stage);
+}
+
+/// Removes a package's own files, and its directory if nothing else is in it.
+fn remove_package(dir: &Path) {
+    if let Some(package) = read(dir) {
+        for name in package.files.keys() {
+            let _ = fs::remove_file(dir.join(name));
+        }
+        let _ = fs::remove_file(dir.join(MANIFEST));
+    }
+    let _ = fs::remove_dir(dir);
 }

@@ -1,7 +1,7 @@
 //! One segment of one rung: pictures in, coded pictures out. A fresh encoder every time (`pipelines/rung-h264.gst` says why).
 
 use super::decoder::{describe, launch};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::picture::Frame;
 use crate::pipeline::Fragments;
 use crate::plan::RungPlan;
@@ -86,6 +86,14 @@ impl Encoder {
         let input = pipeline.by_name("pictures").and_then(|e| e.downcast::<gst_app::AppSrc>().ok()).ok_or_else(|| missing("pictures"))?;
         let output = pipeline.by_name("units").and_then(|e| e.downcast::<gst_app::AppSink>().ok()).ok_or_else(|| missing("units"))?;
         input.set_caps(Some(&settings.caps));
+        // A push that waits for room would wait for ever once the encoder has failed: the failure wakes it.
+        let waiting = input.downgrade();
+        pipeline.bus().expect("a pipeline has a bus").set_sync_handler(move |_, message| {
+            if let (gst::MessageView::Error(_), Some(input)) = (message.view(), waiting.upgrade()) {
+                input.send_event(gst::event::FlushStart::new());
+            }
+            gst::BusSyncReply::Pass
+        });
         let encoder = Encoder { pipeline, input, output, rung: settings.rung.clone(), pushed: 0 };
         encoder.pipeline.set_state(gst::State::Playing).map_err(|_| encoder.fault("does not start"))?;
         Ok(encoder)
@@ -105,11 +113,12 @@ impl Encoder {
         self.input.end_of_stream().map(|_| ()).map_err(|_| self.fault("does not end"))
     }
 
-    /// Waits for the last unit. `end` comes before.
-    pub fn finish(self) -> Result<Coded> {
+    /// Waits for the last unit, calling `alive` meanwhile. `end` comes before.
+    pub fn finish(self, mut alive: impl FnMut()) -> Result<Coded> {
         let mut avcc = Vec::new();
         let mut timed = Vec::with_capacity(self.pushed);
         loop {
+            alive();
             let Some(sample) = self.output.try_pull_sample(gst::ClockTime::from_mseconds(500)) else {
                 if self.output.is_eos() {
                     break;
@@ -143,7 +152,12 @@ impl Encoder {
     }
 
     fn fault(&self, what: &str) -> Error {
-        Error::new(Kind::Crashed, format!("the encoder of rung {} {what}", self.rung))
+        let cause = self.pipeline.bus().and_then(|b| b.pop_filtered(&[gst::MessageType::Error]));
+        let error = Error::failed(format!("the encoder of rung {} {what}", self.rung));
+        match cause.as_ref().map(|m| m.view()) {
+            Some(gst::MessageView::Error(e)) => error.caused_by(describe(e)),
+            _ => error,
+        }
     }
 }
 

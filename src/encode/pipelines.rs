@@ -61,6 +61,7 @@ fn parameters(role: &str, profile: &Profile) -> Vec<Values> {
         "card" => vec![set(&[
             ("width", "640".into()),
             ("height", "360".into()),
+            ("colour", "bt709".into()),
             ("title", "Suy hô hấp \"cấp\"".into()),
             ("font", "DejaVu Sans 20".into()),
         ])],

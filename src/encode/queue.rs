@@ -7,7 +7,7 @@ use crate::child::{self, Limits};
 use crate::error::{Error, Kind, Result};
 use crate::pipeline::Fragments;
 use crate::plan::{Plan, Shape};
-use crate::probe::{Access, Source};
+use crate::probe::{Access, Source, Video};
 use crate::progress::{Ctx, Event, Unit};
 use crate::workdir::Claim;
 use std::collections::HashMap;
@@ -37,10 +37,13 @@ pub fn jobs(plan: &Plan, sources: &[Source], fragments: &Fragments, claim: &Clai
         let source = &sources[part.source];
         jobs.push(Job {
             path: source.path.clone(),
-            video: part.pictures.and(source.video.clone()),
+            // The pictures are to come in the lecture's colour space, whatever the file's own.
+            video: part.pictures.and(source.video.clone()).map(|v| Video { colorimetry: Some(plan.colour.clone()), ..v }),
             sequential,
             times: source.untimed.then(|| source.frames_ns.clone()),
             title: plan.title.clone(),
+            colour: plan.colour.clone(),
+            lost: None,
             chunks: vec![piece],
             rungs: plan.rungs.clone(),
             preset: plan.profile.video.preset.clone(),
@@ -123,7 +126,7 @@ pub async fn run(plan: &Plan, jobs: Vec<Job>, permits: Arc<tokio::sync::Semaphor
     for (number, job) in jobs.into_iter().enumerate() {
         let (permits, ctx, tally) = (permits.clone(), ctx.clone(), tally.clone());
         set.spawn(async move {
-            let Ok(_permit) = permits.acquire().await else { return (job, Err(Error::bug("the queue closed"))) };
+            let Ok(_permit) = permits.acquire().await else { return (job, Err(Error::bug("not begun: another part failed"))) };
             if let Err(e) = ctx.check() {
                 return (job, Err(e));
             }
@@ -142,7 +145,7 @@ pub async fn run(plan: &Plan, jobs: Vec<Job>, permits: Arc<tokio::sync::Semaphor
     while let Some(ended) = set.join_next().await {
         match ended {
             Ok((_, Ok(()))) => {}
-            Ok((job, Err(e))) if e.kind() == Kind::BadMedia => without_picture.push((job, e)),
+            Ok((job, Err(e))) if matches!(e.kind(), Kind::BadMedia | Kind::Crashed) => without_picture.push((job, e)),
             Ok((_, Err(e))) => {
                 // A full disk or a stop is not cured by the other chunks.
                 if matches!(e.kind(), Kind::Cancelled | Kind::Limit | Kind::Denied | Kind::Usage) {
@@ -184,9 +187,10 @@ async fn stand_in(plan: &Plan, jobs: Vec<(Job, Error)>, tally: &Tally, ctx: &Ctx
     let made = |dir: &std::path::Path| (0..plan.chunks.len()).any(|i| chunkfile::path(dir, i).exists());
     for (mut job, error) in jobs {
         if plan.shape == Shape::Card || !made(&job.out) {
-            return Err(error);
+            let what = format!("no picture of {} can be used", job.path.display());
+            return Err(if error.kind() == Kind::Crashed { Error::bad_media(what).caused_by(error) } else { error });
         }
-        job.video = None;
+        (job.video, job.lost) = (None, Some(error.what().to_string()));
         job.chunks.retain(|c| !chunkfile::path(&job.out, c.index).exists());
         for c in &job.chunks {
             ctx.warn(format!("{} to {}: {}; a title card stands in", c.boundaries[0], c.boundaries[c.boundaries.len() - 1], error.what()));
@@ -202,7 +206,7 @@ async fn stand_in(plan: &Plan, jobs: Vec<(Job, Error)>, tally: &Tally, ctx: &Ctx
 pub fn health(plan: &Plan, claim: &Claim) -> Health {
     let mut all = Health::default();
     for i in 0..plan.chunks.len() {
-        let Some(file) = chunkfile::open(&chunkfile::path(claim.dir(), i)) else { continue };
+        let Some((file, _)) = chunkfile::read(&chunkfile::path(claim.dir(), i)) else { continue };
         let h = file.header.health;
         all.wanted += h.wanted;
         all.missing += h.missing;

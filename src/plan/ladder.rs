@@ -64,6 +64,20 @@ pub fn rungs(profile: &Profile, sources: &[Source], shape: Shape) -> Vec<RungPla
     rungs
 }
 
+/// The colour space of the first part that has pictures.
+pub fn colour(sources: &[Source]) -> &'static str {
+    let Some(video) = sources.iter().find_map(|s| s.video.as_ref()) else { return "bt709" };
+    match video.colorimetry.as_deref() {
+        _ if video.hdr.is_some() => "bt709",
+        // GStreamer's own names, or range:matrix:transfer:primaries with matrix 4 for BT.601.
+        Some(c) if c == "bt601" || c.split(':').nth(1) == Some("4") => "bt601",
+        Some(_) => "bt709",
+        // What GStreamer takes for granted where the stream is silent.
+        None if video.height > 576 => "bt709",
+        None => "bt601",
+    }
+}
+
 fn make(rung: &Rung, name: String, width: f64, height: f64, short: f64, fps: f64, share: f64) -> RungPlan {
     let scale = short / width.min(height);
     let size = Size { width: even(width * scale, width), height: even(height * scale, height) };
