@@ -78,7 +78,8 @@ pub fn assemble(
         })
         .collect::<Result<Vec<_>>>()?;
     package.target_duration_s = target_duration(plan, &voices);
-    package.loudness = loudness;
+    // `ludt` codes -57.75 LUFS and up (ISO/IEC 23003-4): a recording that is silent has no loudness to state.
+    package.loudness = loudness.filter(|l| l.lufs >= -57.0);
     for i in 0..plan.rungs.len() {
         package.rungs.push(rung(plan, &chunks, i, package.target_duration_s, dir)?);
     }

@@ -45,6 +45,11 @@ const KNOWN: &[Known] = &[
         },
     },
     Known {
+        rule: "apple-2.19",
+        reason: "the recording is silent: there is no loudness to state",
+        cost: |_| "nothing".into(),
+    },
+    Known {
         rule: "apple-2.3",
         reason: "voice is mono: it is one person speaking, and the second channel says nothing new",
         cost: |p| {
