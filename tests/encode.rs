@@ -73,10 +73,9 @@ fn joints_of_a_stream_without_times() {
     joints("odd-raw.264", "sequential");
 }
 
-/// One job, two jobs, and a run killed 20 times at random moments give the same bytes; finished chunks are not made again.
-#[test]
-fn the_same_bytes_however_often_it_is_killed() {
-    let Some(recording) = fixture("case.mp4") else { return };
+/// One job, two jobs, and a run killed at random moments give the same bytes; finished chunks are not made again.
+fn killed_often(name: &str, kills: usize) {
+    let Some(recording) = fixture(name) else { return };
     let run = Run::new();
     let profile = small_profile(run.dir(), "p", 1.2);
     let encode = |work: &str, out: &Path, jobs: &str| {
@@ -95,7 +94,7 @@ fn the_same_bytes_however_often_it_is_killed() {
     println!("seed {seed} (RIVULET_SEED repeats it)");
     let mut state = seed;
     let mut kept: BTreeMap<String, u64> = BTreeMap::new();
-    for _ in 0..20 {
+    for _ in 0..kills {
         // After so many lines of progress: a random moment that needs no clock.
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let lines = (state >> 33) as usize % 12;
@@ -115,6 +114,71 @@ fn the_same_bytes_however_often_it_is_killed() {
     let left: Vec<_> =
         std::fs::read_dir(run.dir()).unwrap().flatten().map(|e| e.file_name()).filter(|n| n.to_string_lossy().starts_with('.')).collect();
     assert!(left.is_empty(), "left behind: {left:?}");
+}
+
+#[test]
+fn the_same_bytes_however_often_it_is_killed() {
+    killed_often("case.mp4", 20);
+}
+
+/// A recording that cannot be sought in is decoded from its start again, but its finished chunks stay.
+#[test]
+fn a_killed_transport_stream_goes_on_where_it_was() {
+    killed_often("odd-interlaced-50i.ts", 4);
+}
+
+/// Several files are one recording, in order: as long as both, in one package that the checker passes.
+#[test]
+fn two_files_are_one_recording() {
+    let (Some(first), Some(second)) = (fixture("part1.mp4"), fixture("part2.mp4")) else { return };
+    let run = Run::new();
+    let profile = small_profile(run.dir(), "p", 60.0);
+    let out = run.dir().join("out");
+    let args = [
+        "--json",
+        "encode",
+        first.to_str().unwrap(),
+        second.to_str().unwrap(),
+        "-o",
+        out.to_str().unwrap(),
+        "--profile",
+        profile.to_str().unwrap(),
+    ];
+    let done = run.rivulet(&args);
+    assert_eq!(done.code, 0, "{}", done.err);
+    let seconds = done.json("package")["duration_s"].as_f64().unwrap();
+    assert!((seconds - 8.0).abs() < 0.1, "{seconds} s");
+    let checked = run.rivulet(&["check", out.to_str().unwrap()]);
+    assert_eq!(checked.code, 0, "{}", checked.out);
+}
+
+/// A recording that may not be read is named as that, not as broken.
+#[test]
+fn an_unreadable_recording_is_named() {
+    let run = Run::new();
+    let missing = run.dir().join("nothing.mp4");
+    let done = run.rivulet(&["encode", missing.to_str().unwrap(), "-o", run.dir().join("out").to_str().unwrap()]);
+    assert_eq!(done.code, 1, "{}", done.err);
+    assert!(done.err.contains("nothing.mp4"), "{}", done.err);
+}
+
+/// A disk without room is told before the work, with what to do.
+#[test]
+fn a_full_disk_is_told_before_the_work() {
+    let Some(recording) = fixture("odd-vfr.mkv") else { return };
+    let run = Run::new();
+    let small = run.dir().join("small");
+    std::fs::create_dir(&small).unwrap();
+    let mount = std::process::Command::new("mount").args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"]).arg(&small).output();
+    if !mount.is_ok_and(|m| m.status.success()) {
+        println!("SKIPPED: no tmpfs can be mounted here (needs root)");
+        return;
+    }
+    let done = run.rivulet(&["encode", recording.to_str().unwrap(), "-o", small.join("out").to_str().unwrap()]);
+    let unmounted = std::process::Command::new("umount").arg(&small).status();
+    assert_eq!(done.code, 1, "{}", done.err);
+    assert!(done.err.contains("free") && done.err.contains("rivulet clean"), "{}", done.err);
+    assert!(unmounted.is_ok_and(|s| s.success()));
 }
 
 fn chunk_inodes(work: &Path) -> BTreeMap<String, u64> {

@@ -44,11 +44,7 @@ const KNOWN: &[Known] = &[
             format!("a first variant of 730 kbit/s is {:.0} times the floor's {} kbit/s", 730_000.0 / floor as f64, floor / 1000)
         },
     },
-    Known {
-        rule: "apple-2.19",
-        reason: "the recording is silent: there is no loudness to state",
-        cost: |_| "nothing".into(),
-    },
+    Known { rule: "apple-2.19", reason: "the recording is silent: there is no loudness to state", cost: |_| "nothing".into() },
     Known {
         rule: "apple-2.3",
         reason: "voice is mono: it is one person speaking, and the second channel says nothing new",
