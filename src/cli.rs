@@ -15,6 +15,7 @@ mod recording;
 mod releases;
 mod rollback;
 mod serve;
+mod studio;
 
 pub use printer::Printer;
 

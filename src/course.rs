@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+/// Names that a store needs at its top; lecture ids keep clear of them too, so that `<lecture>.html` never is `index.html`.
+pub const RESERVED: [&str; 3] = ["blobs", "courses", "index"];
+
 /// A text in one language or several, by BCP 47 tag: `{"vi": "Viêm phổi", "en": "Pneumonia"}`. Never empty.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -11,7 +11,6 @@ mod encoder;
 pub mod fingerprint;
 pub mod pipelines;
 pub mod queue;
-pub mod studio;
 pub mod voice;
 
 use crate::cache::Cache;

@@ -20,6 +20,7 @@ pub use draft::Drafted;
 use crate::cache::{Cache, Stamp};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorLine, Kind, Result, ResultExt};
+use crate::offload::blocking;
 use crate::probe::Source;
 use crate::progress::Ctx;
 use crate::units::{Bytes, Digest};
@@ -83,15 +84,19 @@ pub enum Said {
 pub struct Tally {
     pub ingested: usize,
     pub refused: usize,
+    /// Of the refused, those that are no usable media; the rest may be sound, but could not be read or copied.
+    pub unusable: usize,
     /// `course.toml` could not be extended with what was ingested.
     pub undrafted: bool,
 }
 
 impl Tally {
-    /// 0; 3 where some were refused or the course file was not extended; 4 where all were refused.
+    /// 0; 3 where some were refused or the course file was not extended; where all were refused, 4 if all of them are no
+    /// usable media, else 1.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Tally { ingested: 0, refused: 1.., .. } => Kind::BadMedia.exit_code(),
+            Tally { ingested: 0, refused: n @ 1.., unusable, .. } if n == unusable => Kind::BadMedia.exit_code(),
+            Tally { ingested: 0, refused: 1.., .. } => Kind::Failed.exit_code(),
             Tally { refused: 0, undrafted: false, .. } => 0,
             _ => Kind::Partial.exit_code(),
         }
@@ -106,6 +111,7 @@ where
     P: AsyncFn(&Path, &Ctx) -> Result<Source>,
 {
     fs::create_dir_all(&request.into).doing(|| format!("cannot make {}", request.into.display()))?;
+    copy::can_write(&request.into)?;
     let mut session = Session {
         request,
         machine,
@@ -470,6 +476,7 @@ impl Session<'_> {
 
     fn refuse(&mut self, path: &Path, error: &Error, stamp: Option<Stamp>) {
         self.tally.refused += 1;
+        self.tally.unusable += usize::from(matches!(error.kind(), Kind::BadMedia | Kind::Unsupported));
         let mut line = ErrorLine::from(error);
         line.causes.insert(0, line.message);
         (self.say)(Said::Refused { path: path.to_path_buf(), reason: line.causes.join(": "), kind: line.kind, hint: line.hint });
@@ -518,13 +525,6 @@ fn renamed(error: Error, part: &Path, original: &Path) -> Error {
     rename(&mut line.message);
     line.causes.iter_mut().chain(&mut line.hint).for_each(rename);
     line.into()
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(outcome) => outcome,
-        Err(e) => Err(Error::bug("a file task ended without a result").caused_by(e)),
-    }
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ pub mod encode;
 pub mod error;
 pub mod ingest;
 pub mod manifest;
+pub mod offload;
 pub mod package;
 pub mod pages;
 pub mod picture;

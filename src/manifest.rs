@@ -4,7 +4,7 @@
 
 use crate::course::{Text, Trims};
 use crate::error::{Error, Kind, Result, ResultExt};
-use crate::package::{FileEntry, RecordingRef};
+use crate::package::FileEntry;
 use crate::store::Key;
 use crate::units::Digest;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -94,6 +94,9 @@ pub struct Lecture {
     pub source: Source,
     /// The plan's digest of the package that this is.
     pub plan: Digest,
+    /// A part of the recording was lost; learners see what could be read.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
     /// Lowest first. `bytes` are those of the video alone.
     pub rungs: Vec<Rung>,
     pub voices: Vec<Voice>,
@@ -109,7 +112,8 @@ pub struct Lecture {
 /// What a lecture was encoded from: it is encoded again only when this changes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Source {
-    pub recordings: Vec<RecordingRef>,
+    /// In order. Without their names: releases are public, and recordings are called after patients.
+    pub recordings: Vec<Recording>,
     /// The profile's name, for people.
     pub profile: String,
     /// Of the profile's text.
@@ -118,8 +122,15 @@ pub struct Source {
     pub trims: Option<Trims>,
 }
 
+/// One file of a recording.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Recording {
+    pub sha256: Digest,
+    pub bytes: u64,
+}
+
 impl Source {
-    /// Whether both give the same pictures and sound: names of files and of profiles may differ.
+    /// Whether both give the same pictures and sound: the names of profiles may differ.
     pub fn same(&self, other: &Source) -> bool {
         let digests = |s: &Source| s.recordings.iter().map(|r| r.sha256).collect::<Vec<_>>();
         digests(self) == digests(other) && self.profile_sha256 == other.profile_sha256 && self.trims == other.trims
@@ -249,6 +260,10 @@ impl Release {
     pub fn same_content(&self, other: &Release) -> bool {
         Release { release: 0, previous: None, ..self.clone() } == Release { release: 0, previous: None, ..other.clone() }
     }
+    /// The lectures that lack a part of their recording.
+    pub fn partial(&self) -> Vec<String> {
+        self.lectures.iter().filter(|l| l.partial).map(|l| l.id.clone()).collect()
+    }
     pub fn lecture(&self, id: &str) -> Option<&Lecture> {
         self.lectures.iter().find(|l| l.id == id)
     }
@@ -340,6 +355,7 @@ mod tests {
             duration_s: 60.0,
             source: Source { recordings: vec![], profile: "p".into(), profile_sha256: Digest::of(b"p"), trims: None },
             plan: Digest::of(id.as_bytes()),
+            partial: false,
             rungs: vec![],
             voices: vec![],
             objects: files.iter().map(|f| (f.to_string(), object(f))).collect(),

@@ -26,6 +26,7 @@ pub use verify::{Fault, Report, verify_store};
 use crate::course::{self, Course, Trims};
 use crate::error::{Error, Kind, Result};
 use crate::manifest::{self, FORMAT, Release, Source, Stage, release_key, to_json};
+use crate::offload::blocking;
 use crate::progress::Ctx;
 use crate::store::{Body, BoxFuture, Caching, Precondition, Store};
 use blobs::Known;
@@ -34,6 +35,10 @@ use serde::Serialize;
 use state::Head;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+
+/// Room that the store must have before anything is encoded, besides what is known to be sent: enough to find a full disk
+/// before hours of work. What encoding gives is looked at again, exactly, before it is sent.
+const MARGIN: u64 = 200_000_000;
 
 /// The multivariant playlist that every package has.
 const MASTER: &str = "master.m3u8";
@@ -53,13 +58,22 @@ pub struct LectureRequest {
     pub profile: String,
 }
 
+/// A package that is ready to be sent.
+pub struct Packed {
+    pub dir: PathBuf,
+    /// A part of the recording was lost; `warnings` say which.
+    pub partial: bool,
+    pub warnings: Vec<String>,
+    /// Dropped when the package has been sent: until then nobody else may change or free it.
+    pub hold: Box<dyn Send + Sync>,
+}
+
 /// Makes packages; `publish` knows nothing of how.
 pub trait Encoder: Send + Sync {
-    /// What the lecture would be encoded from, without encoding it: decides whether it has to be. Recordings are named
-    /// by their file names.
+    /// What the lecture would be encoded from, without encoding it: decides whether it has to be.
     fn source<'a>(&'a self, request: &'a LectureRequest) -> BoxFuture<'a, Source>;
-    /// The directory of the finished package; work that is already done is not done again.
-    fn encode<'a>(&'a self, request: &'a LectureRequest) -> BoxFuture<'a, PathBuf>;
+    /// The finished package; work that is already done is not done again.
+    fn encode<'a>(&'a self, request: &'a LectureRequest) -> BoxFuture<'a, Packed>;
 }
 
 /// How to publish.
@@ -88,6 +102,8 @@ pub struct Published {
     pub encoded: Vec<String>,
     /// Lectures taken over from the release before because their recording is not here.
     pub carried: Vec<String>,
+    /// Lectures of the release that lack a part of their recording.
+    pub partial: Vec<String>,
 }
 
 /// What publishing would do: the `--json` line of `publish --dry-run`.
@@ -108,8 +124,10 @@ pub struct Forecast {
 /// different, and makes it current. Fails with `Conflict` if somebody else did so meanwhile.
 pub async fn publish(file: &Path, store: &dyn Store, encoder: &dyn Encoder, options: &Options, ctx: &Ctx) -> Result<Published> {
     let mut job = Job::prepare(file, store, encoder, options, ctx).await?;
+    let margin = if job.ids(|c| matches!(c, Choice::Encode(_))).is_empty() { 0 } else { MARGIN };
+    blobs::room(store, &job.known, job.lectures.iter().flat_map(|l| &l.parcels), margin).await?;
     let mut sent = Sent::default();
-    job.encode_and_send(encoder, &mut sent).await?;
+    job.encode_and_send(encoder, options.refresh, &mut sent).await?;
     let content = job.content();
     verify_all_there(store, &content).await?;
 
@@ -131,6 +149,7 @@ pub async fn publish(file: &Path, store: &dyn Store, encoder: &dyn Encoder, opti
         objects_known: known,
         encoded: job.ids(|c| matches!(c, Choice::Encode(_))),
         carried: job.ids(|c| matches!(c, Choice::Carry)),
+        partial: release.partial(),
     })
 }
 
@@ -215,16 +234,23 @@ impl<'a> Job<'a> {
 
     /// Encodes what must be and sends each lecture as soon as it is there. One that fails does not stop the others:
     /// their work is kept, and all failures are told together.
-    async fn encode_and_send(&mut self, encoder: &dyn Encoder, sent: &mut Sent) -> Result<()> {
+    async fn encode_and_send(&mut self, encoder: &dyn Encoder, refresh: bool, sent: &mut Sent) -> Result<()> {
         let mut failed: Vec<(String, Error)> = Vec::new();
         let before = sent.objects;
         for decided in &mut self.lectures {
             self.ctx.check()?;
             let id = decided.lecture.id.clone();
+            let mut hold = None;
             if let Choice::Encode(request) = &decided.choice {
                 let source = decided.source.clone().ok_or_else(|| Error::bug("a lecture without a source is to be encoded"))?;
                 let encoded = match encoder.encode(request).await {
-                    Ok(dir) => off_runtime(move || blobs::from_package(&dir, &id, source)).await,
+                    Ok(packed) => {
+                        if packed.partial {
+                            self.ctx.warn(format!("lecture \"{id}\" is published without a part: {}", packed.warnings.join("; ")));
+                        }
+                        hold = Some(packed.hold);
+                        blocking(move || blobs::from_package(&packed.dir, &id, source)).await
+                    }
                     Err(e) => Err(e),
                 };
                 match encoded {
@@ -236,8 +262,13 @@ impl<'a> Job<'a> {
                     }
                 }
             }
+            if refresh {
+                blobs::distrust(self.store, &mut self.known, &decided.parcels, self.ctx).await?;
+            }
             let task = decided.lecture.id.clone();
             blobs::send(self.store, &mut self.known, &decided.parcels, &task, sent, self.ctx).await?;
+            // Now the store has its own copy.
+            drop(hold);
         }
         self.blobs_sent = sent.objects - before;
         match failed.len() {
@@ -330,14 +361,6 @@ fn pages_missing(release: &Release, e: Error) -> Error {
     Error::new(e.kind(), format!("release {} of \"{}\" is current, but not all its pages are written", release.release, release.course))
         .hint("run `rivulet check STORE --repair`, or publish again: either writes the pages that are missing")
         .caused_by(e)
-}
-
-/// Runs work that reads files where it may block.
-async fn off_runtime<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(e) => Err(Error::bug("a publishing task died").caused_by(e)),
-    }
 }
 
 #[cfg(test)]

@@ -36,25 +36,36 @@ impl Key {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-    /// What HTTP calls it, from the extension: a store has no other place to keep it in common with a directory.
+    /// What HTTP calls it, from the extension: a store has no other place to keep it in common with a directory. Players
+    /// refuse a playlist or captions under a wrong type, and browsers a script.
     pub fn content_type(&self) -> &'static str {
-        let name = self.0.rsplit('/').next().unwrap_or_default();
-        match name.rsplit_once('.').map(|(_, ext)| ext).unwrap_or_default() {
-            "m3u8" => "application/vnd.apple.mpegurl",
-            "mp4" | "m4s" => "video/mp4",
-            "m4a" => "audio/mp4",
-            "json" => "application/json",
+        let file = self.0.rsplit('/').next().unwrap_or_default();
+        match file.rsplit_once('.').map_or("", |(_, ext)| ext) {
             "html" => "text/html; charset=utf-8",
             "css" => "text/css; charset=utf-8",
             "js" => "text/javascript; charset=utf-8",
+            "json" | "map" => "application/json",
+            "webmanifest" => "application/manifest+json",
+            "m3u8" => "application/vnd.apple.mpegurl",
+            // A package's voice is a-<codec>.mp4; its video is video even where it holds sound.
+            "mp4" if file.starts_with("a-") => "audio/mp4",
+            "mp4" | "m4v" => "video/mp4",
+            "m4a" => "audio/mp4",
+            "m4s" => "video/iso.segment",
+            "ts" => "video/mp2t",
+            "webm" => "video/webm",
+            "aac" => "audio/aac",
+            "mp3" => "audio/mpeg",
             "vtt" => "text/vtt; charset=utf-8",
-            "txt" => "text/plain; charset=utf-8",
+            "txt" | "md" | "toml" => "text/plain; charset=utf-8",
+            "svg" => "image/svg+xml",
             "webp" => "image/webp",
             "png" => "image/png",
             "jpg" | "jpeg" => "image/jpeg",
-            "svg" => "image/svg+xml",
             "pdf" => "application/pdf",
-            "webmanifest" => "application/manifest+json",
+            "docx" => "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+            "pptx" => "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+            "zip" => "application/zip",
             _ => "application/octet-stream",
         }
     }
@@ -124,6 +135,10 @@ pub trait Store: Send + Sync {
     fn delete<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, ()>;
     /// Removes what interrupted puts of ours left behind and nobody is writing now; gives their number.
     fn tidy<'a>(&'a self) -> BoxFuture<'a, u64>;
+    /// Bytes that still fit, so that nobody encodes for hours what then cannot be stored; `None` where nobody knows.
+    fn room<'a>(&'a self) -> BoxFuture<'a, Option<u64>> {
+        Box::pin(async { Ok(None) })
+    }
 }
 
 /// What [`open`] may find at the place.
@@ -157,5 +172,24 @@ pub async fn get_if_there(store: &dyn Store, key: &Key) -> Result<Option<Vec<u8>
         Ok(bytes) => Ok(Some(bytes)),
         Err(e) if e.kind() == crate::error::Kind::NotFound => Ok(None),
         Err(e) => Err(e),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Key;
+
+    #[test]
+    fn players_get_the_types_they_insist_on() {
+        for (name, expected) in [
+            ("master.m3u8", "application/vnd.apple.mpegurl"),
+            ("v-720p.mp4", "video/mp4"),
+            ("x/a-opus.mp4", "audio/mp4"),
+            ("c-vi.vtt", "text/vtt; charset=utf-8"),
+            ("slides/0001.webp", "image/webp"),
+            ("README", "application/octet-stream"),
+        ] {
+            assert_eq!(Key::new(name).unwrap().content_type(), expected, "{name}");
+        }
     }
 }

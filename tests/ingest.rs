@@ -81,9 +81,9 @@ fn a_folder_of_recordings_becomes_a_course() {
     let (said, code) = studio.ingest(&["card"]);
     assert_eq!(code, 0, "{said}");
     let course = studio.course();
-    let titles: Vec<_> = course["lecture"].as_array().unwrap().iter().map(|l| l["title"].as_str().unwrap()).collect();
+    let titles: Vec<_> = course["lectures"].as_array().unwrap().iter().map(|l| l["title"].as_str().unwrap()).collect();
     assert_eq!(titles, ["Bài 2", "Bài 10", "MVI 0001"]);
-    assert_eq!(course["lecture"][0]["id"].as_str(), Some("bai-2"));
+    assert_eq!(course["lectures"][0]["id"].as_str(), Some("bai-2"));
     for name in ["id", "title", "language"] {
         assert!(course[name].is_str(), "{name}");
     }
@@ -103,12 +103,12 @@ fn composed_and_decomposed_names_are_one_name() {
     studio.record(&format!("usb/{NFC}"), 2);
     let (said, code) = studio.ingest(&["usb"]);
     assert!(code == 0 && said.contains("not copied again"), "{said}");
-    assert_eq!((studio.recordings().len(), studio.course()["lecture"].as_array().unwrap().len()), (1, 1));
+    assert_eq!((studio.recordings().len(), studio.course()["lectures"].as_array().unwrap().len()), (1, 1));
     // ... and with another content it gets a name of its own.
     studio.record(&format!("usb/{NFC}"), 3);
     assert_eq!(studio.ingest(&["usb"]).1, 0);
     assert_eq!(studio.recordings().len(), 2);
-    let ids: Vec<String> = studio.course()["lecture"].as_array().unwrap().iter().map(|l| l["id"].as_str().unwrap().to_string()).collect();
+    let ids: Vec<String> = studio.course()["lectures"].as_array().unwrap().iter().map(|l| l["id"].as_str().unwrap().to_string()).collect();
     assert!(ids[0] == "bai-1-dau-nguc" && ids[1].starts_with("bai-1-dau-nguc-"), "{ids:?}");
 }
 
@@ -142,7 +142,7 @@ fn what_a_killed_run_left_is_cleared_and_the_recording_taken() {
     let (said, code) = studio.ingest(&["card"]);
     assert_eq!(code, 0, "{said}");
     assert_eq!(studio.recordings(), ["a.wav", "b.wav"]);
-    assert_eq!(studio.course()["lecture"].as_array().unwrap().len(), 2);
+    assert_eq!(studio.course()["lectures"].as_array().unwrap().len(), 2);
     assert!(!names(&studio.at("course")).iter().any(|n| n.contains(".part")));
 }
 
@@ -158,7 +158,7 @@ fn what_the_author_wrote_is_kept() {
     assert_eq!(studio.ingest(&["card"]).1, 0);
     let now = fs::read_to_string(&file).unwrap();
     assert!(now.starts_with(&mine) && now.len() > mine.len());
-    assert_eq!(studio.course()["lecture"].as_array().unwrap().len(), 2);
+    assert_eq!(studio.course()["lectures"].as_array().unwrap().len(), 2);
     // A file that is no TOML at the moment is left alone, and the recording is there all the same.
     fs::write(&file, "title = ").unwrap();
     studio.record("card/c.wav", 4);
@@ -169,7 +169,7 @@ fn what_the_author_wrote_is_kept() {
     // Once it is put right, the same command adds what it could not.
     fs::write(&file, &now).unwrap();
     assert_eq!(studio.ingest(&["card"]).1, 0);
-    assert_eq!(studio.course()["lecture"].as_array().unwrap().len(), 3);
+    assert_eq!(studio.course()["lectures"].as_array().unwrap().len(), 3);
 }
 
 #[test]
@@ -191,6 +191,17 @@ fn a_broken_recording_is_refused_with_its_reason_and_the_others_go_on() {
     assert_eq!(studio.ingest(&["card"]).1, 3);
     assert_eq!(studio.ingest(&["card/cut.wav"]).1, 4, "where nothing could be taken");
     assert_eq!(studio.ingest(&["card/typo.wav"]).1, 1);
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_is_said_once_and_is_no_fault_of_the_recordings() {
+    let studio = Studio::new();
+    studio.record("card/a.wav", 2);
+    studio.record("card/b.wav", 3);
+    // As root every mode can be written, but not a directory.
+    fs::create_dir_all(studio.at("course/.rivulet-ingest.lock")).unwrap();
+    let (said, code) = studio.ingest(&["card"]);
+    assert!(code == 1 && said.contains("cannot write in course") && !said.contains("refused"), "{code} {said}");
 }
 
 // Needs root for the mount; elsewhere the same rule is tested with a made-up disk (`a_full_disk_is_found_before_...`).
@@ -217,14 +228,14 @@ fn clean_shows_first_and_frees_only_when_told() {
     let plan = studio.at("work/plans").join("ab".repeat(32));
     fs::create_dir_all(&plan).unwrap();
     fs::write(plan.join("plan.json"), r#"{"title":"Đau ngực"}"#).unwrap();
-    fs::write(plan.join("v-720p.chunk-0001"), [0; 5000]).unwrap();
+    fs::write(plan.join("c00001.chunk"), [0; 5000]).unwrap();
     let shown = text(&studio.rivulet(&["clean"]).stdout);
     assert!(shown.contains("Đau ngực") && shown.contains("not in use") && plan.exists(), "{shown}");
     // A running encode holds its lock.
     let lock = File::create(plan.join("lock")).unwrap();
     lock.lock().unwrap();
     let shown = text(&studio.rivulet(&["clean", "--yes"]).stdout);
-    assert!(shown.contains("in use") && plan.join("v-720p.chunk-0001").exists(), "{shown}");
+    assert!(shown.contains("in use") && plan.join("c00001.chunk").exists(), "{shown}");
     drop(lock);
     let shown = text(&studio.rivulet(&["clean", "--yes", "--json"]).stdout);
     let lines: Vec<serde_json::Value> = shown.lines().map(|l| serde_json::from_str(l).unwrap()).collect();

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// Modules by level. A module may import its own level and those above in this list, never one below.
 const LEVELS: &[(&str, &[&str])] = &[
     ("quantities and errors", &["units", "error", "clock"]),
-    ("talking and stopping", &["progress", "shutdown"]),
+    ("talking and stopping", &["progress", "shutdown", "offload"]),
     ("tools", &["child", "cache", "workdir", "picture"]),
     ("values and stores", &["package", "profile", "course", "manifest", "store"]),
     ("facts", &["probe", "analyse", "timeline"]),

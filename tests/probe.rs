@@ -29,7 +29,13 @@ fn mp4(dir: &TempDir, name: &str) -> PathBuf {
 }
 
 fn probe(paths: &[&Path]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_rivulet")).args(["probe", "--json"]).args(paths).output().unwrap()
+    // What another test found out must not answer for this one.
+    let work = TempDir::new().unwrap();
+    probe_in(work.path(), paths)
+}
+
+fn probe_in(work: &Path, paths: &[&Path]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_rivulet")).args(["probe", "--json", "--work-dir"]).arg(work).args(paths).output().unwrap()
 }
 
 fn lines(out: &Output) -> Vec<Value> {
@@ -206,8 +212,29 @@ fn one_bad_file_among_good_ones_is_named_and_the_others_are_told() {
 fn text_output_is_a_block_for_people() {
     let dir = TempDir::new().unwrap();
     let path = mp4(&dir, "a.mp4");
-    let out = Command::new(env!("CARGO_BIN_EXE_rivulet")).arg("probe").arg(&path).output().unwrap();
+    let work = dir.path().join("work");
+    let out = Command::new(env!("CARGO_BIN_EXE_rivulet")).arg("probe").arg(&path).arg("--work-dir").arg(work).output().unwrap();
     let text = String::from_utf8(out.stdout).unwrap();
     assert!(text.contains("a.mp4: MP4 or QuickTime, 0:10.0"), "{text}");
     assert!(text.contains("picture  h264 160x90, 25 pictures/s, 250 pictures") && text.contains("sound    aac mono, 48000 Hz"), "{text}");
+}
+
+#[test]
+fn a_recording_is_looked_at_once_and_each_kind_of_failure_has_its_exit_code() {
+    let dir = TempDir::new().unwrap();
+    let (path, work) = (mp4(&dir, "a.mp4"), dir.path().join("work"));
+    let first = probe_in(&work, &[&path]);
+    // What was found out stands in the cache; a second look answers from there, as this mark proves.
+    let facts = std::fs::read_dir(work.join("cache/sources")).unwrap().next().unwrap().unwrap().path();
+    let text = std::fs::read_to_string(&facts).unwrap();
+    std::fs::write(&facts, text.replace("video/quicktime", "video/x-marked")).unwrap();
+    let again = probe_in(&work, &[&path]);
+    assert_eq!(
+        (lines(&first)[0]["container"].as_str(), lines(&again)[0]["container"].as_str()),
+        (Some("video/quicktime"), Some("video/x-marked"))
+    );
+    let (gone, empty) = (dir.path().join("gone.mp4"), dir.path().join("empty.mp4"));
+    std::fs::write(&empty, b"").unwrap();
+    let code = |paths: &[&Path]| probe_in(&work, paths).status.code();
+    assert_eq!((code(&[&path]), code(&[&path, &gone]), code(&[&empty, &gone])), (Some(0), Some(1), Some(4)));
 }

@@ -151,7 +151,7 @@ fn a_range_of_another_version_is_not_mixed_in() {
     assert_eq!(site.get(BLOB, &[("range", "bytes=0-9"), ("if-range", "Wed, 21 Oct 2026 07:28:00 GMT")]).status(), 200);
     // A replaced object has a new tag.
     let path = site.dir.path().join("store").join(BLOB);
-    std::fs::write(path.with_extension("new"), media(1_000_003)).unwrap();
+    std::fs::write(path.with_extension("new"), media(1_000_004)).unwrap();
     std::fs::rename(path.with_extension("new"), &path).unwrap();
     assert_eq!(site.get(BLOB, &[("range", "bytes=0-9"), ("if-range", &tag)]).status(), 200);
 }

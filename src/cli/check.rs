@@ -15,7 +15,9 @@ pub struct Args {
     /// A package directory, a playlist file, the http(s) address of a playlist, a course.toml, or a store.
     #[arg(required_unless_present = "rules")]
     target: Option<String>,
-    /// Put right what can be put right in a store: pages and pointers that disagree with the current release.
+    /// Put right what can be put right in a store: write pages again that disagree with the current release, and take away
+    /// damaged objects that only earlier releases name and what interrupted writes left. A damaged object that learners see
+    /// now is only reported: publish with --refresh sends it again.
     #[arg(long)]
     repair: bool,
     /// Print the table of all rules and check nothing.

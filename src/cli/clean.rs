@@ -11,8 +11,9 @@ use std::time::{Duration, SystemTime};
 
 /// Shows what the work directory holds, and frees it.
 ///
-/// It holds chunks of unfinished and finished encodes, digests and probe results. --yes frees what no running Rivulet uses. Packages, courses and stores are elsewhere and are never touched; an encode whose
-/// chunks were freed begins anew.
+/// It holds chunks of unfinished and finished encodes, the packages that publish made, digests and probe results. --yes
+/// frees what no running Rivulet uses; an encode whose chunks were freed begins anew. Courses, stores (they have their own
+/// copy of what was published) and the packages of `encode -o` are elsewhere and are never touched.
 #[derive(clap::Args)]
 pub struct Args {
     /// Frees, instead of only showing.
@@ -26,7 +27,7 @@ pub struct Args {
     work_dir: Option<PathBuf>,
 }
 
-/// The `--json` lines (docs/ingest.md).
+/// The `--json` lines (docs/json.md).
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Line<'a> {

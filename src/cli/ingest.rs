@@ -20,7 +20,8 @@ use std::time::Duration;
 /// and its container is complete (MP4, MOV, Matroska, AVI, WAV). Another machine that writes to a shared folder cannot be
 /// seen: there, stillness must do.
 ///
-/// Exit codes: 0 all taken, 3 some refused (or course.toml could not be extended), 4 all refused.
+/// Exit codes: 0 all taken, 3 some refused (or course.toml could not be extended), 4 all refused because they are no usable
+/// recordings, 1 nothing could be taken for another reason (DIR cannot be written, no room, a path that is not there).
 #[derive(clap::Args)]
 pub struct Args {
     /// Recordings, folders of them, or camera cards (DCIM, AVCHD and M4ROOT are found on them).

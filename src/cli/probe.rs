@@ -1,37 +1,52 @@
 //! `rivulet probe`: what recordings are, as a block of text or a JSON line each.
 
 use super::Printer;
+use crate::cache::Cache;
 use crate::error::{Kind, Result};
 use crate::probe::{Access, Source, container_name};
 use crate::progress::Ctx;
 use crate::units::{Bytes, MediaTime};
+use crate::workdir::WorkDir;
 use serde::Serialize;
 use std::path::PathBuf;
 
 /// Say what recordings are, what is wrong with them and what encode will repair.
 ///
-/// Reads every file to its end. Exit code 4 if any of them cannot be used; the others are reported all the same.
+/// Reads every file to its end, but for those that it has read before. The others are reported where one cannot be used.
+/// Exit code 4 if any of them is no usable recording; 1 if one is not there or cannot be read.
 #[derive(clap::Args)]
 pub struct Args {
     /// Recordings, each looked at by itself.
     #[arg(required = true)]
     recordings: Vec<PathBuf>,
+    /// Where digests and probe results are kept [default: $RIVULET_WORK, else ~/.cache/rivulet].
+    #[arg(long, value_name = "DIR")]
+    work_dir: Option<PathBuf>,
 }
 
 pub async fn run(args: Args, printer: &Printer, ctx: &Ctx) -> Result<u8> {
+    let cache = Cache::new(&WorkDir::open(args.work_dir)?);
     let mut code = 0;
     for path in &args.recordings {
-        match crate::probe::probe(path, ctx).await {
+        match crate::probe::known(path, &cache, ctx).await {
             Ok(source) if printer.json() => printer.object(&Line::from(&source)),
             Ok(source) => printer.data(&block(&source)),
             Err(e) if e.kind() == Kind::Cancelled => return Err(e),
             Err(e) => {
                 printer.error_on(Some(path), &e);
-                code = Kind::BadMedia.exit_code();
+                code = worse(code, e.kind().exit_code());
             }
         }
     }
     Ok(code)
+}
+
+/// Of two exit codes: a recording that cannot be used is what the question was about.
+fn worse(a: u8, b: u8) -> u8 {
+    match Kind::BadMedia.exit_code() {
+        bad if a == bad || b == bad => bad,
+        _ => a.max(b),
+    }
 }
 
 /// The `source` line of docs/json.md.

@@ -1,8 +1,8 @@
 //! `rivulet publish`
 
 use super::Printer;
-use crate::encode::studio::Studio;
-use crate::error::Result;
+use super::studio::Studio;
+use crate::error::{Kind, Result};
 use crate::pipeline::Fragments;
 use crate::progress::Ctx;
 use crate::publish::{self, Forecast, Options, Published};
@@ -12,6 +12,8 @@ use crate::workdir::WorkDir;
 use std::path::PathBuf;
 
 /// Learners see the old release until the new one is whole; stopped at any moment, the same command goes on.
+///
+/// Exit code 3 where a lecture of the release lacks a part of its recording (a warning says which); the release is current.
 #[derive(clap::Args)]
 pub struct Args {
     /// The author's file.
@@ -61,7 +63,7 @@ pub async fn run(args: Args, printer: &Printer, ctx: &Ctx) -> Result<u8> {
         true => printer.object(&published),
         false => printer.data(&summary(&published)),
     }
-    Ok(0)
+    Ok(if published.partial.is_empty() { 0 } else { Kind::Partial.exit_code() })
 }
 
 /// One line for people.
@@ -70,7 +72,12 @@ pub(super) fn summary(done: &Published) -> String {
         0 => "nothing to send".to_string(),
         n => format!("{n} files sent, {}", Bytes(done.bytes_sent)),
     };
-    format!("{}: release {} ({}) is current; {sent}; {} objects were there", done.course, done.release, done.stage, done.objects_known)
+    let mut text =
+        format!("{}: release {} ({}) is current; {sent}; {} objects were there", done.course, done.release, done.stage, done.objects_known);
+    if !done.partial.is_empty() {
+        text += &format!("; a part is lost of {}", done.partial.join(", "));
+    }
+    text
 }
 
 fn would(forecast: &Forecast) -> String {

@@ -2,12 +2,10 @@
 //! of them are told.
 
 use super::parse::{At, RawCourse, RawLecture, RawText, is_language};
-use super::{Course, Lecture, Missing, Module, Part, Problem, Text, Trims, file_name};
+use super::{Course, Lecture, Missing, Module, Part, Problem, RESERVED, Text, Trims, file_name};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
-/// Names that a store needs at its top; lecture ids keep clear of them too, so that `<lecture>.html` never is `index.html`.
-const RESERVED: [&str; 3] = ["blobs", "courses", "index"];
 /// Ids become file names: 64 leaves room for every extension under the 255 bytes of a name.
 const ID_CHARS: usize = 64;
 

@@ -40,6 +40,18 @@ impl DirLock {
     }
 }
 
+/// Fails where nothing can be written in the directory: better said once than of every recording. Leaves nothing there.
+pub fn can_write(dir: &Path) -> Result<()> {
+    let doing = || format!("cannot write in {}", dir.display());
+    let lock = dir.join(LOCK);
+    if fs::symlink_metadata(&lock).is_ok() {
+        File::options().write(true).open(&lock).doing(doing)?;
+    }
+    let probe = dir.join(format!("{PREFIX}{}.probe", std::process::id()));
+    File::create(&probe).doing(doing)?;
+    fs::remove_file(&probe).doing(doing)
+}
+
 /// A verified copy under a temporary name; removed when dropped before [`Part::settle`].
 pub struct Part {
     path: PathBuf,

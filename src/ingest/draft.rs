@@ -5,6 +5,7 @@
 
 use super::copy::DirLock;
 use super::names;
+use crate::course::RESERVED;
 use crate::error::{Error, Kind, Result, ResultExt};
 use crate::progress::Ctx;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -32,9 +33,6 @@ pub struct Drafted {
     pub recording: Vec<String>,
 }
 
-/// Ids that have a meaning of their own in a store (design section 6).
-const RESERVED: [&str; 3] = ["blobs", "courses", "index"];
-
 /// The text of `course.toml` with `lectures` added, and those that were: a recording that the file names already, even in
 /// a comment (an author's way to leave it out), is not added again. `title` names a new course. Fails with `Usage` where
 /// `text` is not TOML or has no place for a lecture.
@@ -53,11 +51,11 @@ pub fn extend(text: &str, title: &str, lectures: &[Lecture]) -> Result<(String, 
     let module = match course.is_empty() {
         true => Some("m1".to_string()),
         false => {
-            let modules = course.get("module").map(tables).unwrap_or_default();
+            let modules = course.get("modules").map(tables).unwrap_or_default();
             modules.last().and_then(|m| m.get("id").and_then(Value::as_str).map(str::to_string))
         }
     };
-    let existing = course.get("lecture").map(tables).unwrap_or_default();
+    let existing = course.get("lectures").map(tables).unwrap_or_default();
     let mut ids: Vec<String> = existing.iter().filter_map(|l| l.get("id").and_then(Value::as_str).map(str::to_string)).collect();
     let named: Vec<String> = existing.iter().filter_map(|l| l.get("recording")).flat_map(strings).map(|r| names::key(&r)).collect();
     let comments: Vec<String> = text.lines().filter_map(|l| l.split_once('#')).map(|(_, comment)| comment.nfc().collect()).collect();
@@ -89,9 +87,9 @@ pub fn extend(text: &str, title: &str, lectures: &[Lecture]) -> Result<(String, 
     whole.push_str(&if text.contains("\r\n") { added.replace('\n', "\r\n") } else { added });
     match whole.parse::<Document<String>>() {
         Ok(_) => Ok((whole, drafted)),
-        Err(e) => Err(Error::usage("course.toml has `module` or `lecture` as an inline list, so nothing was added to it")
+        Err(e) => Err(Error::usage("course.toml has `modules` or `lectures` as an inline list, so nothing was added to it")
             .caused_by(e)
-            .hint("write them as [[module]] and [[lecture]], then run the same ingest again")),
+            .hint("write them as [[modules]] and [[lectures]], then run the same ingest again")),
     }
 }
 
@@ -105,7 +103,7 @@ fn head(title: &str) -> String {
          title = {}  # hoặc / or: {{ vi = \"...\", en = \"...\" }}\n\
          language = \"vi\"\n\
          # licence = \"CC-BY-4.0\"  # giấy phép: người khác được làm gì / what others may do with it\n\n\
-         [[module]]\n\
+         [[modules]]\n\
          id = \"m1\"\n\
          title = \"Phần 1\"\n",
         Value::from(id),
@@ -118,7 +116,7 @@ fn entry(id: &str, lecture: &Lecture, module: Option<&str>, recordings: &[String
     for note in &lecture.notes {
         text.push_str(&format!("# {}\n", note.replace(char::is_control, " ")));
     }
-    text.push_str(&format!("[[lecture]]\nid = {}\ntitle = {}\n", Value::from(id), Value::from(lecture.title.as_str())));
+    text.push_str(&format!("[[lectures]]\nid = {}\ntitle = {}\n", Value::from(id), Value::from(lecture.title.as_str())));
     if let Some(module) = module {
         text.push_str(&format!("module = {}\n", Value::from(module)));
     }
@@ -272,28 +270,51 @@ mod tests {
         let course: toml::Table = text.parse().unwrap();
         assert_eq!(course["id"].as_str(), Some("tim-mach-2026"));
         assert_eq!(course["title"].as_str(), Some("Tim mạch 2026"));
-        assert_eq!(course["module"][0]["id"], course["lecture"][0]["module"]);
-        assert_eq!(course["lecture"][0]["recording"].as_str(), Some("Bài 1: Đau ngực.mp4"));
+        assert_eq!(course["modules"][0]["id"], course["lectures"][0]["module"]);
+        assert_eq!(course["lectures"][0]["recording"].as_str(), Some("Bài 1: Đau ngực.mp4"));
         assert_eq!((drafted[0].id.as_str(), drafted[1].id.as_str()), ("bai-1-dau-nguc", "bai-1-dau-nguc-2"));
         assert!(text.contains("# presenter") && text.contains("giấy phép") && text.contains("# licence"));
         // Uncommenting a hint gives a valid file too.
         assert!(text.replace("# captions", "captions").replace("# licence", "licence").parse::<toml::Table>().is_ok());
     }
 
+    /// What `publish` reads is what is written here: nothing is wrong but the recordings that this test does not make.
+    #[test]
+    fn a_drafted_course_and_an_extended_one_can_be_published() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("course.toml");
+        let own = "id = 't'\ntitle = 'T'\nlanguage = 'vi'\n[[lectures]]\nid = 'z'\ntitle = 'Z'\nrecording = 'z.mp4'\n";
+        let modules = "id = 't'\ntitle = 'T'\nlanguage = 'vi'\n[[modules]]\nid = 'x'\ntitle = 'X'\n";
+        for (before, lectures) in [(None, 2), (Some(own), 3), (Some(modules), 2)] {
+            let _ = fs::remove_file(&path);
+            if let Some(text) = before {
+                fs::write(&path, text).unwrap();
+            }
+            let spanned = Lecture { recordings: vec!["b1.mts".into(), "b2.mts".into()], ..lecture("Bài 2.mts") };
+            write(dir.path(), &[lecture("Bài 1: Đau ngực.mp4"), spanned], &Ctx::silent()).unwrap();
+            let loaded = crate::course::load(&path).unwrap();
+            let wrong: Vec<_> = loaded.problems.iter().filter(|p| p.missing.is_none()).collect();
+            assert!(wrong.is_empty(), "{wrong:?}");
+            let course = loaded.accept(|_| true).unwrap();
+            assert_eq!(course.lectures.len(), lectures);
+            assert_eq!(course.lectures.last().unwrap().recordings.len(), 2);
+        }
+    }
+
     #[test]
     fn what_the_author_wrote_stays_to_the_byte() {
-        let mine = "title='T' # of mine\n\n# order matters\n[[lecture]]\ntitle = 'B'\nid = 'b'\nrecording = 'b.mp4'\n[[module]]\nid='x'\n[[lecture]]\nid = 'a'\nrecording = ['a1.mp4','a2.mp4']\n# the end";
+        let mine = "title='T' # of mine\n\n# order matters\n[[lectures]]\ntitle = 'B'\nid = 'b'\nrecording = 'b.mp4'\n[[modules]]\nid='x'\n[[lectures]]\nid = 'a'\nrecording = ['a1.mp4','a2.mp4']\n# the end";
         let (text, drafted) = extend(mine, "unused", &[lecture("a1.mp4"), lecture("a.mp4")]).unwrap();
         assert!(text.starts_with(mine));
         let course: toml::Table = text.parse().unwrap();
-        assert_eq!(course["lecture"].as_array().unwrap().len(), 3);
-        assert_eq!(course["lecture"][2]["id"].as_str(), Some("a-2"));
+        assert_eq!(course["lectures"].as_array().unwrap().len(), 3);
+        assert_eq!(course["lectures"][2]["id"].as_str(), Some("a-2"));
         // The module is the last of theirs; no other is made.
-        assert_eq!(course["lecture"][2]["module"].as_str(), Some("x"));
-        assert_eq!(course["module"].as_array().unwrap().len(), 1);
+        assert_eq!(course["lectures"][2]["module"].as_str(), Some("x"));
+        assert_eq!(course["modules"].as_array().unwrap().len(), 1);
         assert_eq!(drafted.len(), 1);
         // A course without modules gets none: its other lectures do not name one.
-        let (text, _) = extend("id = 'x'\n[[lecture]]\nid = 'a'\nrecording = 'a.mp4'\n", "unused", &[lecture("c.mp4")]).unwrap();
+        let (text, _) = extend("id = 'x'\n[[lectures]]\nid = 'a'\nrecording = 'a.mp4'\n", "unused", &[lecture("c.mp4")]).unwrap();
         assert!(!text.contains("module"));
         let windows = mine.replace('\n', "\r\n");
         let (text, _) = extend(&windows, "unused", &[lecture("c.mp4")]).unwrap();
@@ -302,13 +323,13 @@ mod tests {
 
     #[test]
     fn a_recording_that_the_author_left_out_stays_out() {
-        let mine = "id = 't'\n# [[lecture]]\n# recording = \"bài hỏng.mp4\"\n";
+        let mine = "id = 't'\n# [[lectures]]\n# recording = \"bài hỏng.mp4\"\n";
         let decomposed: String = "bài hỏng.mp4".nfd().collect();
         for mine in [mine.to_string(), mine.nfd().collect()] {
             assert_eq!(extend(&mine, "", &[lecture("bài hỏng.mp4")]).unwrap().0, mine);
         }
         // A recording named in the other Unicode form is named.
-        let named = format!("[[lecture]]\nrecording = \"{decomposed}\"\n");
+        let named = format!("[[lectures]]\nrecording = \"{decomposed}\"\n");
         assert!(extend(&named, "", &[lecture("bài hỏng.mp4")]).unwrap().1.is_empty());
         // ... but another whose name ends alike is not
         assert_eq!(extend(mine, "", &[lecture("hỏng.mp4")]).unwrap().1.len(), 1);
@@ -318,8 +339,8 @@ mod tests {
     fn a_file_that_is_no_toml_is_left_alone_and_says_where() {
         let e = extend("id = 't'\ntitle = \n", "", &[lecture("a.mp4")]).unwrap_err();
         assert!(e.report().contains("line 2"), "{}", e.report());
-        let e = extend("lecture = [{id = 'a'}]\n", "", &[lecture("a.mp4")]).unwrap_err();
-        assert!(e.report().contains("[[lecture]]"), "{}", e.report());
+        let e = extend("lectures = [{id = 'a'}]\n", "", &[lecture("a.mp4")]).unwrap_err();
+        assert!(e.report().contains("[[lectures]]"), "{}", e.report());
     }
 
     #[test]
@@ -332,8 +353,8 @@ mod tests {
         )
         .unwrap();
         let course: toml::Table = text.parse().unwrap();
-        assert_eq!(course["lecture"][0]["recording"][0].as_str(), Some(name));
-        assert_eq!(course["lecture"][0]["title"].as_str(), Some("q\""));
+        assert_eq!(course["lectures"][0]["recording"][0].as_str(), Some(name));
+        assert_eq!(course["lectures"][0]["title"].as_str(), Some("q\""));
         assert_eq!(course["title"].as_str(), Some("\"x\"\n"));
     }
 
@@ -381,6 +402,6 @@ mod tests {
             }
         });
         let course: toml::Table = fs::read_to_string(dir.path().join("course.toml")).unwrap().parse().unwrap();
-        assert_eq!(course["lecture"].as_array().unwrap().len(), 8);
+        assert_eq!(course["lectures"].as_array().unwrap().len(), 8);
     }
 }

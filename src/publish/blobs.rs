@@ -4,11 +4,11 @@
 use super::rename::{rename_uris, uris};
 use crate::course::file_name;
 use crate::error::{Error, Kind, Result, ResultExt};
-use crate::manifest::{Attachment, Lecture, Object, Rung, Source, Voice};
+use crate::manifest::{Attachment, Lecture, Object, Rung, Source, Voice, to_json};
 use crate::package::{FileEntry, Package};
 use crate::progress::{Ctx, Event, Unit};
 use crate::store::{Body, Caching, Key, Precondition, Store};
-use crate::units::Digest;
+use crate::units::{Bytes, Digest};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
@@ -51,11 +51,38 @@ impl Known {
     }
 }
 
+/// Forgets those objects of `parcels` that the store has with the right length and the wrong bytes, so that they are sent
+/// again. Reads them all: for `--refresh`.
+pub(super) async fn distrust(store: &dyn Store, known: &mut Known, parcels: &[Parcel], ctx: &Ctx) -> Result<()> {
+    for (object, _) in parcels {
+        ctx.check()?;
+        if known.has(object) && super::verify::digest(store, &object.key()?, object.bytes).await? != Some(object.sha256) {
+            ctx.note(format!("{} is damaged; it is sent again", object.key));
+            known.0.remove(&object.key);
+        }
+    }
+    Ok(())
+}
+
+/// Fails with `Limit` where the store has no room for what it lacks of `parcels`, and `margin` bytes.
+pub(super) async fn room(store: &dyn Store, known: &Known, parcels: impl Iterator<Item = &Parcel>, margin: u64) -> Result<()> {
+    let missing: BTreeMap<&str, u64> = parcels.filter(|(o, _)| !known.has(o)).map(|(o, _)| (o.key.as_str(), o.bytes)).collect();
+    let need = missing.values().sum::<u64>() + margin;
+    match store.room().await? {
+        Some(free) if need > 0 && free < need => {
+            let message = format!("{} are free in the store {}, at least {} are needed", Bytes(free), store.describe(), Bytes(need));
+            Err(Error::new(Kind::Limit, message).hint("make room there, then run the same command again: what is finished is kept"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Sends what the store does not have. `task` is what progress calls it.
 pub(super) async fn send(store: &dyn Store, known: &mut Known, parcels: &[Parcel], task: &str, sent: &mut Sent, ctx: &Ctx) -> Result<()> {
     let began = std::time::Instant::now();
     let missing: Vec<&Parcel> = parcels.iter().filter(|(o, _)| !known.has(o)).collect();
     let total: u64 = missing.iter().map(|(o, _)| o.bytes).sum();
+    room(store, known, parcels.iter(), 0).await?;
     let mut done = 0;
     for (object, content) in &missing {
         ctx.check()?;
@@ -109,10 +136,11 @@ pub(super) fn from_package(dir: &Path, id: &str, source: Source) -> Result<(Lect
             }
         }
     }
-    let whole = FileEntry { sha256: Digest::of(&text), bytes: text.len() as u64 };
+    let public = to_json(&public(&package))?;
+    let whole = FileEntry { sha256: Digest::of(&public), bytes: public.len() as u64 };
     let object = Object::of(&whole, "package.json");
     objects.insert("package.json".into(), object.clone());
-    parcels.push((object, Content::Bytes(text)));
+    parcels.push((object, Content::Bytes(public)));
     // Media playlists name media; multivariant ones name playlists, whose blob names are known when they are rendered.
     while !playlists.is_empty() {
         let ready = playlists.iter().position(|(_, text)| uris(text).iter().all(|u| objects.contains_key(u)));
@@ -155,6 +183,7 @@ pub(super) fn from_package(dir: &Path, id: &str, source: Source) -> Result<(Lect
         duration_s: package.duration_s,
         source,
         plan: package.plan,
+        partial: package.partial,
         rungs: package.rungs.iter().map(rung).collect(),
         voices: package.voices.iter().map(voice).collect(),
         objects,
@@ -162,6 +191,16 @@ pub(super) fn from_package(dir: &Path, id: &str, source: Source) -> Result<(Lect
         handout: None,
     };
     Ok((lecture, parcels))
+}
+
+/// What the world may read of a package's file: recordings are called after patients, and sentences about them repeat
+/// their names.
+fn public(package: &Package) -> Package {
+    let mut public = package.clone();
+    public.recordings.iter_mut().for_each(|r| r.name.clear());
+    public.repairs.clear();
+    public.warnings.clear();
+    public
 }
 
 fn playlist(path: &Path, entry: &FileEntry) -> Result<String> {

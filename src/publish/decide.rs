@@ -2,10 +2,11 @@
 //! there because its recording is not on this machine. The author's texts and files are always those of the file.
 
 use super::blobs::{self, Known, Parcel};
-use super::{Encoder, LectureRequest, Options, off_runtime};
+use super::{Encoder, LectureRequest, Options};
 use crate::course::{Course, Lecture, Missing, Part, file_name};
 use crate::error::{Error, Result};
 use crate::manifest::{self, Attachment, Release, Source};
+use crate::offload::blocking;
 use crate::progress::Ctx;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -41,11 +42,12 @@ impl Decided {
     }
 }
 
-/// Whether the current release has what is missing here: a file of that name, in that place of that lecture.
+/// Whether the current release has what is missing here, in that place of that lecture. It knows captions and handouts by
+/// their names; recordings have none there, so that of a released lecture is taken to be the one that is missing.
 pub(super) fn has(before: Option<&Release>, missing: &Missing) -> bool {
     let Some(lecture) = before.and_then(|r| r.lecture(&missing.lecture)) else { return false };
     match &missing.part {
-        Part::Recording => lecture.source.recordings.iter().any(|r| file_name(Path::new(&r.name)) == missing.name),
+        Part::Recording => true,
         Part::Captions(language) => lecture.captions.get(language).is_some_and(|a| a.name == missing.name),
         Part::Handout => lecture.handout.as_ref().is_some_and(|a| a.name == missing.name),
     }
@@ -71,13 +73,18 @@ pub(super) async fn lecture(
         language: course.language.clone(),
         profile: options.profile.clone(),
     };
-    let here = lecture.recordings.iter().all(|path| path.is_file());
-    let source = match here {
-        true => Some(Source { trims: lecture.trims, ..encoder.source(&request).await? }),
-        false => None,
-    };
+    let here: Vec<usize> = (0..lecture.recordings.len()).filter(|i| lecture.recordings[*i].is_file()).collect();
+    let present = LectureRequest { recordings: here.iter().map(|i| lecture.recordings[*i].clone()).collect(), ..request.clone() };
+    let found = Source { trims: lecture.trims, ..encoder.source(&present).await? };
+    let complete = here.len() == lecture.recordings.len();
+    // Not all are here: those that are must be the released ones, in their places.
+    let fits = before.is_some_and(|b| {
+        let same = |(i, r): (&usize, &manifest::Recording)| b.source.recordings.get(*i).is_some_and(|then| then.sha256 == r.sha256);
+        b.source.recordings.len() == lecture.recordings.len() && here.iter().zip(&found.recordings).all(same)
+    });
+    let source = complete.then_some(found);
     let whole = before.is_some_and(|b| b.objects.values().all(|o| known.has(o)));
-    let choice = choose(id, source.as_ref(), before, whole, lecture, options.refresh, request)?;
+    let choice = choose(id, source.as_ref(), before, &Fit { whole, fits }, lecture, options.refresh, request)?;
     let base = match (&choice, before) {
         (Choice::Encode(_), _) | (_, None) => unencoded(id, source.clone()),
         (Choice::Keep, Some(before)) => before.clone(),
@@ -106,39 +113,42 @@ pub(super) async fn lecture(
     Ok(decided)
 }
 
+/// How a released lecture stands to the file's.
+struct Fit {
+    /// The store has all its objects.
+    whole: bool,
+    /// It has as many recordings, and those that are here are its own.
+    fits: bool,
+}
+
 /// The decision itself, pure.
 fn choose(
     id: &str,
     here: Option<&Source>,
     before: Option<&manifest::Lecture>,
-    whole: bool,
+    fit: &Fit,
     lecture: &Lecture,
     refresh: bool,
     request: LectureRequest,
 ) -> Result<Choice> {
     match (here, before) {
-        (Some(source), Some(before)) if source.same(&before.source) && whole && !refresh => Ok(Choice::Keep),
+        (Some(source), Some(before)) if source.same(&before.source) && fit.whole && !refresh => Ok(Choice::Keep),
         (Some(_), _) => Ok(Choice::Encode(request)),
         (None, Some(before)) if before.source.trims != lecture.trims => Err(Error::usage(format!(
             "the trims of lecture \"{id}\" have changed, but its recording is not on this machine to be encoded again"
         ))
         .hint("publish from the machine that has the recording, or put the trims back")),
-        (None, Some(before)) if !same_names(before, lecture) => Err(Error::usage(format!(
+        (None, Some(_)) if !fit.fits => Err(Error::usage(format!(
             "the recordings of lecture \"{id}\" are not the released ones, and not all of them are on this machine"
         ))
         .hint("publish from the machine that has them")),
-        (None, Some(_)) if !whole => Err(Error::usage(format!(
+        (None, Some(_)) if !fit.whole => Err(Error::usage(format!(
             "lecture \"{id}\" has lost objects in the store, and its recording is not on this machine to make them again"
         ))
         .hint("publish from the machine that has the recording")),
         (None, Some(_)) => Ok(Choice::Carry),
         (None, None) => Err(Error::usage(format!("the recording of lecture \"{id}\" is not there"))),
     }
-}
-
-/// Whether the file names the recordings that the release was made from, in their order.
-fn same_names(before: &manifest::Lecture, lecture: &Lecture) -> bool {
-    before.source.recordings.iter().map(|r| file_name(Path::new(&r.name))).eq(lecture.recordings.iter().map(|p| file_name(p)))
 }
 
 /// A lecture of which only the author's part is known yet.
@@ -153,6 +163,7 @@ fn unencoded(id: &str, source: Option<Source>) -> manifest::Lecture {
         duration_s: 0.0,
         source: source.unwrap_or(Source { recordings: Vec::new(), profile: String::new(), profile_sha256: nothing, trims: None }),
         plan: nothing,
+        partial: false,
         rungs: Vec::new(),
         voices: Vec::new(),
         objects: BTreeMap::new(),
@@ -183,7 +194,7 @@ impl Author<'_> {
             }
             _ => {
                 let path: PathBuf = path.to_path_buf();
-                let (attachment, parcel) = off_runtime(move || blobs::attachment(&path)).await?;
+                let (attachment, parcel) = blocking(move || blobs::attachment(&path)).await?;
                 parcels.push(parcel);
                 Ok(attachment)
             }

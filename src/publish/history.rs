@@ -94,6 +94,7 @@ pub async fn rollback(store: &dyn Store, course: &str, to: Option<u64>, ctx: &Ct
         objects_known: target.objects().len() as u64,
         encoded: Vec::new(),
         carried: Vec::new(),
+        partial: target.partial(),
     })
 }
 

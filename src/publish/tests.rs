@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::error::ResultExt;
+use crate::manifest::Recording;
 use crate::manifest::{Current, from_json};
 use crate::package::{FileEntry, Package, RecordingRef, Rung, Voice};
 use crate::store::fault::{FailNth, Fault as Planted};
@@ -17,11 +18,21 @@ struct FakeEncoder {
     asked: Mutex<Vec<String>>,
     /// Lectures that fail.
     broken: Vec<&'static str>,
+    /// Lectures of which a part is lost.
+    partial: Vec<&'static str>,
+    /// Held for each package until it was sent.
+    held: std::sync::Arc<()>,
 }
 
 impl FakeEncoder {
     fn new() -> Self {
-        FakeEncoder { work: tempfile::tempdir().unwrap(), asked: Mutex::default(), broken: vec![] }
+        FakeEncoder {
+            work: tempfile::tempdir().unwrap(),
+            asked: Mutex::default(),
+            broken: vec![],
+            partial: vec![],
+            held: Default::default(),
+        }
     }
     fn asked(&self) -> Vec<String> {
         std::mem::take(&mut self.asked.lock().unwrap())
@@ -34,7 +45,7 @@ impl FakeEncoder {
 fn digest_recordings(request: &LectureRequest) -> Result<Source> {
     let one = |path: &PathBuf| {
         let bytes = std::fs::read(path).doing(|| format!("cannot read {}", path.display()))?;
-        Ok(RecordingRef { name: course::file_name(path), sha256: Digest::of(&bytes), bytes: bytes.len() as u64 })
+        Ok(Recording { sha256: Digest::of(&bytes), bytes: bytes.len() as u64 })
     };
     let recordings = request.recordings.iter().map(one).collect::<Result<_>>()?;
     let profile_sha256 = Digest::of(request.profile.as_bytes());
@@ -45,7 +56,7 @@ impl Encoder for FakeEncoder {
     fn source<'a>(&'a self, request: &'a LectureRequest) -> BoxFuture<'a, Source> {
         Box::pin(async move { digest_recordings(request) })
     }
-    fn encode<'a>(&'a self, request: &'a LectureRequest) -> BoxFuture<'a, PathBuf> {
+    fn encode<'a>(&'a self, request: &'a LectureRequest) -> BoxFuture<'a, Packed> {
         Box::pin(async move {
             self.asked.lock().unwrap().push(request.lecture.clone());
             if self.broken.contains(&request.lecture.as_str()) {
@@ -53,15 +64,17 @@ impl Encoder for FakeEncoder {
             }
             let source = digest_recordings(request)?;
             let dir = self.dir(&source);
+            let partial = self.partial.contains(&request.lecture.as_str());
             if !dir.join("package.json").exists() {
-                write_package(&dir, &source);
+                let names = request.recordings.iter().map(|r| course::file_name(r)).collect::<Vec<_>>();
+                write_package(&dir, &source, &names, partial);
             }
-            Ok(dir)
+            Ok(Packed { dir, partial, warnings: vec!["ten pictures were lost".into()], hold: Box::new(self.held.clone()) })
         })
     }
 }
 
-fn write_package(dir: &Path, source: &Source) {
+fn write_package(dir: &Path, source: &Source, names: &[String], partial: bool) {
     let seed = serde_json::to_string(source).unwrap();
     let (video, voice) = (format!("video of {seed}"), format!("voice of {:?}", source.recordings));
     let media = |file: &str, n: usize| {
@@ -114,14 +127,16 @@ fn write_package(dir: &Path, source: &Source) {
     };
     let package = Package {
         left_out: vec![],
-        partial: false,
+        partial,
         preset: "medium".into(),
         format: 1,
         tool: "test".into(),
         plan: Digest::of(seed.as_bytes()),
         title: "t".into(),
         duration_s: 1.0,
-        recordings: source.recordings.clone(),
+        recordings: (source.recordings.iter().zip(names))
+            .map(|(r, name)| RecordingRef { name: name.clone(), sha256: r.sha256, bytes: r.bytes })
+            .collect(),
         profile: source.profile.clone(),
         fingerprint: BTreeMap::new(),
         target_duration_s: 1,
@@ -131,8 +146,8 @@ fn write_package(dir: &Path, source: &Source) {
         loudness: None,
         files,
         deviations: vec![],
-        repairs: vec![],
-        warnings: vec![],
+        repairs: names.iter().map(|n| format!("{n}: turned upright")).collect(),
+        warnings: names.iter().map(|n| format!("{n}: pictures were lost")).collect(),
     };
     std::fs::write(dir.join("package.json"), serde_json::to_vec(&package).unwrap()).unwrap();
 }
@@ -330,11 +345,11 @@ async fn a_title_can_be_corrected_on_a_laptop_without_the_recordings() {
     assert_eq!(after.title.in_language("vi"), "Khoá đúng");
     assert_eq!(after.objects(), before.objects());
     read_everything(&store);
-    // Don't carry what cannot be right: other trims, another recording, a lecture that never was published.
+    // Don't carry what cannot be right: other trims, more recordings, another order, a lecture that never was published.
     let text = std::fs::read_to_string(studio.file()).unwrap();
     for (from, to) in [
         ("\"a.mp4\"", "\"a.mp4\"\ntrims = { end = 9 }"),
-        ("\"a.mp4\"", "\"new.mp4\""),
+        ("\"a.mp4\"", "[\"a.mp4\", \"new.mp4\"]"),
         ("id = \"a\"", "id = \"z\""),
         ("[\"b1.mts\", \"b2.mts\"]", "[\"b2.mts\", \"b1.mts\"]"),
     ] {
@@ -342,6 +357,87 @@ async fn a_title_can_be_corrected_on_a_laptop_without_the_recordings() {
         assert_eq!(studio.publish(&store).await.unwrap_err().kind(), Kind::Usage, "{to}");
     }
     assert_eq!(current(&store).await, after);
+}
+
+/// Recordings are called after patients; a store is public.
+#[tokio::test]
+async fn no_file_name_of_a_recording_is_published() {
+    let (studio, store) = (Studio::new(), MemStore::default());
+    studio.publish(&store).await.unwrap();
+    for (key, (bytes, _)) in store.snapshot() {
+        let text = String::from_utf8_lossy(&bytes);
+        assert!(!["a.mp4", "b1.mts", "b2.mts"].iter().any(|name| text.contains(name)), "{key}: {text}");
+    }
+    assert!(store.snapshot().keys().any(|k| k.as_str().ends_with(".json") && k.as_str().starts_with("blobs/")), "package.json is there");
+}
+
+#[tokio::test]
+async fn a_part_that_is_lost_is_said_at_once_and_by_every_later_release() {
+    let (mut studio, store) = (Studio::new(), MemStore::default());
+    studio.encoder.partial = vec!["b"];
+    assert_eq!(studio.publish(&store).await.unwrap().partial, ["b"]);
+    assert!(current(&store).await.lectures[1].partial);
+    studio.course("Khoá hai", &["a", "b"]);
+    let again = studio.publish(&store).await.unwrap();
+    assert_eq!((again.partial.as_slice(), again.encoded.len()), (&["b".to_string()][..], 0));
+}
+
+/// The store gets its own copy: until then the package is claimed, afterwards not.
+#[tokio::test]
+async fn a_package_is_held_until_it_was_sent() {
+    let (studio, store) = (Studio::new(), MemStore::default());
+    let held = studio.encoder.held.clone();
+    let media = |s: &MemStore| s.snapshot().keys().filter(|k| k.as_str().ends_with(".mp4")).count();
+    // By media in the store; two counts are this test's and the encoder's own.
+    let seen = Mutex::new(BTreeMap::new());
+    let look = || {
+        let _ = seen.lock().unwrap().insert(media(&store), std::sync::Arc::strong_count(&held));
+    };
+    studio.publish(&FailNth::new(&store, None, &look)).await.unwrap();
+    let seen = seen.into_inner().unwrap();
+    assert_eq!((seen.get(&1), seen.get(&3)), (Some(&3), Some(&3)), "while sending the first and the second lecture");
+    assert_eq!(std::sync::Arc::strong_count(&held), 2);
+}
+
+#[tokio::test]
+async fn a_full_store_is_found_before_anything_is_encoded() {
+    struct Full(MemStore, u64);
+    impl Store for Full {
+        fn describe(&self) -> String {
+            "full".into()
+        }
+        fn get<'a>(&'a self, key: &'a Key, range: Option<std::ops::Range<u64>>) -> BoxFuture<'a, Vec<u8>> {
+            self.0.get(key, range)
+        }
+        fn head<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Option<crate::store::Meta>> {
+            self.0.head(key)
+        }
+        fn put<'a>(&'a self, key: &'a Key, body: Body<'a>, caching: Caching, when: Precondition) -> BoxFuture<'a, crate::store::Meta> {
+            self.0.put(key, body, caching, when)
+        }
+        fn list<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Vec<(Key, u64)>> {
+            self.0.list(prefix)
+        }
+        fn delete<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, ()> {
+            self.0.delete(key)
+        }
+        fn tidy<'a>(&'a self) -> BoxFuture<'a, u64> {
+            self.0.tidy()
+        }
+        fn room<'a>(&'a self) -> BoxFuture<'a, Option<u64>> {
+            Box::pin(async { Ok(Some(self.1)) })
+        }
+    }
+    let studio = Studio::new();
+    let e = studio.publish(&Full(MemStore::default(), MARGIN)).await.unwrap_err();
+    assert!(e.kind() == Kind::Limit && e.what().contains("are needed"), "{}", e.report());
+    assert!(studio.encoder.asked().is_empty());
+    let enough = Full(MemStore::default(), MARGIN + 1000);
+    studio.publish(&enough).await.unwrap();
+    // A title needs no room to speak of.
+    let same = Full(enough.0, 0);
+    studio.course("Khoá hai", &["a", "b"]);
+    studio.publish(&same).await.unwrap();
 }
 
 #[tokio::test]
@@ -580,17 +676,28 @@ async fn a_store_is_verified_and_repaired() {
     bytes[3] ^= 1;
     put(&blob, &bytes).await;
     assert_eq!(names(&verify_store(&store, false, &ctx).await.unwrap()), [(blob.clone(), false)]);
-    verify_store(&store, true, &ctx).await.unwrap();
-    let missing = verify_store(&store, false, &ctx).await.unwrap();
-    assert!(missing.faults[0].message.contains("is missing") && !missing.sound());
-    let healed = studio.publish(&store).await.unwrap();
+    let kept = verify_store(&store, true, &ctx).await.unwrap();
+    assert!(kept.faults[0].message.contains("learners see it now") && kept.faults[0].message.contains("--refresh") && !kept.sound());
+    assert_eq!(store.get(&Key::new(&blob).unwrap(), None).await.unwrap(), bytes, "what learners see is not taken away");
+    assert_eq!(studio.publish(&store).await.unwrap().objects_sent, 0, "its length is right");
+    let healed = studio.publish_with(&store, "p", true).await.unwrap();
     assert_eq!((healed.release, healed.objects_sent), (1, 1));
     assert_eq!(store.snapshot(), sound);
+    // One that is cut short is seen without a refresh.
+    put(&blob, &bytes[..5]).await;
+    assert_eq!(studio.publish(&store).await.unwrap().objects_sent, 1);
+    assert_eq!(store.snapshot(), sound);
+    // What only an earlier release names is taken away.
+    studio.write("a.mp4", "A anew");
+    studio.publish(&store).await.unwrap();
+    put(&blob, &bytes).await;
+    verify_store(&store, true, &ctx).await.unwrap();
+    assert_eq!(get_if_there(&store, &Key::new(&blob).unwrap()).await.unwrap(), None);
     // A release that was changed is not believed.
-    let mut release = store.get(&release_key("khoa", 1).unwrap(), None).await.unwrap();
+    let mut release = store.get(&release_key("khoa", 2).unwrap(), None).await.unwrap();
     release.push(b' ');
-    put("courses/khoa/releases/1.json", &release).await;
-    assert!(verify_store(&store, true, &ctx).await.unwrap().faults[0].message.contains("roll back"));
+    put("courses/khoa/releases/2.json", &release).await;
+    assert!(verify_store(&store, true, &ctx).await.unwrap().faults.iter().any(|f| f.message.contains("roll back")));
     assert_eq!(studio.publish(&store).await.unwrap_err().kind(), Kind::Corrupt);
 }
 

@@ -1,6 +1,7 @@
 //! Is a store what it says? Every pointer, release, object and page is looked at, every object's bytes are read and
-//! digested. Repair does what can be done without recordings: pages are written again, damaged blobs are taken away so
-//! that the next publish sends them again, and what interrupted writers left is removed.
+//! digested. Repair does what can be done without recordings: pages are written again, damaged blobs that only earlier
+//! releases name are taken away, and what interrupted writers left is removed. What a current release names stays, damaged
+//! as it is: most of a lecture with one broken picture can be watched, a lecture that is gone cannot.
 
 use super::{site, state};
 use crate::error::{Error, Kind, Result};
@@ -54,18 +55,18 @@ pub async fn verify_store(store: &dyn Store, repair: bool, ctx: &Ctx) -> Result<
     }
     report.courses = courses.len();
     let pointers = state::pointers(store, ctx).await?;
-    let mut needed: BTreeMap<String, (Object, String)> = BTreeMap::new();
+    let mut needed = Needed::new();
     for course in &courses {
-        let pointed = pointers.iter().any(|p| p.course == *course);
+        let current = pointers.iter().find(|p| p.course == *course).map(|p| p.release);
         let pointer = format!("courses/{course}/current.json");
-        if !pointed && store.head(&Key::new(&pointer)?).await?.is_some() {
+        if current.is_none() && store.head(&Key::new(&pointer)?).await?.is_some() {
             report.fault(
                 &pointer,
                 format!("cannot be read; `rivulet rollback STORE {course} N` cannot mend it, publish the course again after deleting it"),
                 false,
             );
         }
-        releases(store, course, &mut report, &mut needed).await?;
+        releases(store, course, current, &mut report, &mut needed).await?;
     }
     blobs(store, needed, repair, &mut report, ctx).await?;
     for current in &pointers {
@@ -122,12 +123,23 @@ pub async fn verify_store(store: &dyn Store, repair: bool, ctx: &Ctx) -> Result<
     Ok(report)
 }
 
-async fn releases(store: &dyn Store, course: &str, report: &mut Report, needed: &mut BTreeMap<String, (Object, String)>) -> Result<()> {
+/// Objects by key, with who needs them.
+type Needed = BTreeMap<String, Need>;
+
+struct Need {
+    object: Object,
+    /// A lecture and its release, for messages.
+    whose: String,
+    /// Learners see it now.
+    current: bool,
+}
+
+async fn releases(store: &dyn Store, course: &str, current: Option<u64>, report: &mut Report, needed: &mut Needed) -> Result<()> {
     for n in state::numbers(store, course).await? {
         report.releases += 1;
         let key = release_key(course, n)?.to_string();
         match state::release(store, course, n).await {
-            Ok((release, _)) => collect(&release, &key, report, needed),
+            Ok((release, _)) => collect(&release, &key, current == Some(n), report, needed),
             Err(e) if matches!(e.kind(), Kind::Corrupt | Kind::Unsupported) => report.fault(&key, e.report().replace('\n', "; "), false),
             Err(e) => return Err(e),
         }
@@ -135,20 +147,24 @@ async fn releases(store: &dyn Store, course: &str, report: &mut Report, needed: 
     Ok(())
 }
 
-fn collect(release: &Release, key: &str, report: &mut Report, needed: &mut BTreeMap<String, (Object, String)>) {
+fn collect(release: &Release, key: &str, current: bool, report: &mut Report, needed: &mut Needed) {
     for lecture in &release.lectures {
         for object in lecture.all_objects() {
             match object.key() {
-                Ok(_) => drop(needed.insert(object.key.clone(), (object.clone(), format!("\"{}\" of {key}", lecture.id)))),
+                Ok(_) => {
+                    let whose = format!("\"{}\" of {key}", lecture.id);
+                    let need = needed.entry(object.key.clone()).or_insert_with(|| Need { object: object.clone(), whose, current });
+                    need.current |= current;
+                }
                 Err(e) => report.fault(key, e.what(), false),
             }
         }
     }
 }
 
-async fn blobs(store: &dyn Store, needed: BTreeMap<String, (Object, String)>, repair: bool, report: &mut Report, ctx: &Ctx) -> Result<()> {
+async fn blobs(store: &dyn Store, needed: Needed, repair: bool, report: &mut Report, ctx: &Ctx) -> Result<()> {
     let there: BTreeMap<String, u64> = store.list("blobs/").await?.into_iter().map(|(k, n)| (k.to_string(), n)).collect();
-    for (name, (object, whose)) in needed {
+    for (name, Need { object, whose, current }) in needed {
         ctx.check()?;
         report.objects += 1;
         report.bytes += object.bytes;
@@ -164,21 +180,22 @@ async fn blobs(store: &dyn Store, needed: BTreeMap<String, (Object, String)>, re
         if bytes == object.bytes && digest(store, &key, bytes).await? == Some(object.sha256) {
             continue;
         }
-        if repair {
+        if repair && !current {
             store.delete(&key).await?;
         }
-        let then = if repair { "taken away" } else { "--repair takes it away" };
-        report.fault(
-            &name,
-            format!("is damaged ({then}); lecture {whose} needs it. Then publish again from the machine that has the recording"),
-            false,
-        );
+        let then = match (current, repair) {
+            (true, _) => "is damaged, and learners see it now",
+            (false, true) => "was damaged and is taken away",
+            (false, false) => "is damaged; --repair takes it away",
+        };
+        let cure = "publish with --refresh from the machine that has the recording";
+        report.fault(&name, format!("{then}; lecture {whose} needs it: {cure}"), false);
     }
     Ok(())
 }
 
 /// The digest of an object, or `None` if it vanished meanwhile.
-async fn digest(store: &dyn Store, key: &Key, bytes: u64) -> Result<Option<crate::units::Digest>> {
+pub(super) async fn digest(store: &dyn Store, key: &Key, bytes: u64) -> Result<Option<crate::units::Digest>> {
     let mut hasher = Hasher::default();
     let mut at = 0;
     while at < bytes {

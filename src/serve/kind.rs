@@ -1,38 +1,6 @@
-//! What a name says about an object: its MIME type, whether it is text worth compressing, how long it may be kept.
+//! What a MIME type and a name say about an object: whether it is text worth compressing, how long it may be kept.
 
 use crate::store::Caching;
-
-/// MIME type by name. Players refuse a playlist or captions under a wrong one, and browsers a script.
-pub fn mime(name: &str) -> &'static str {
-    let file = name.rsplit('/').next().unwrap_or(name);
-    match file.rsplit_once('.').map_or("", |(_, ext)| ext) {
-        "html" => "text/html; charset=utf-8",
-        "css" => "text/css; charset=utf-8",
-        "js" => "text/javascript; charset=utf-8",
-        "json" | "map" => "application/json",
-        "m3u8" => "application/vnd.apple.mpegurl",
-        // A package's voice is a-<codec>.mp4; its video is video even where it holds sound.
-        "mp4" if file.starts_with("a-") => "audio/mp4",
-        "mp4" | "m4v" => "video/mp4",
-        "m4a" => "audio/mp4",
-        "m4s" => "video/iso.segment",
-        "ts" => "video/mp2t",
-        "webm" => "video/webm",
-        "aac" => "audio/aac",
-        "mp3" => "audio/mpeg",
-        "vtt" => "text/vtt; charset=utf-8",
-        "txt" | "md" | "toml" => "text/plain; charset=utf-8",
-        "svg" => "image/svg+xml",
-        "webp" => "image/webp",
-        "png" => "image/png",
-        "jpg" | "jpeg" => "image/jpeg",
-        "pdf" => "application/pdf",
-        "docx" => "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
-        "pptx" => "application/vnd.openxmlformats-officedocument.presentationml.presentation",
-        "zip" => "application/zip",
-        _ => "application/octet-stream",
-    }
-}
 
 /// Text that gzip makes several times smaller; the rest is compressed already.
 pub fn is_text(mime: &str) -> bool {
@@ -57,20 +25,6 @@ pub fn caching(name: &str) -> Caching {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn players_get_the_types_they_insist_on() {
-        for (name, expected) in [
-            ("master.m3u8", "application/vnd.apple.mpegurl"),
-            ("v-720p.mp4", "video/mp4"),
-            ("x/a-opus.mp4", "audio/mp4"),
-            ("c-vi.vtt", "text/vtt; charset=utf-8"),
-            ("slides/0001.webp", "image/webp"),
-            ("README", "application/octet-stream"),
-        ] {
-            assert_eq!(mime(name), expected, "{name}");
-        }
-    }
 
     #[test]
     fn only_names_that_hold_a_digest_are_kept_for_ever() {

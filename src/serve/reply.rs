@@ -104,7 +104,7 @@ async fn find<'a>(site: &'a Site, key: &Key) -> Result<Option<Found<'a>>> {
         return Ok(Some(Found { meta, caching: page.caching, mime: page.content_type, bytes: Source::Made(&page.bytes) }));
     }
     let Some(meta) = site.store.head(key).await? else { return Ok(None) };
-    let (caching, mime) = (kind::caching(key.as_str()), kind::mime(key.as_str()));
+    let (caching, mime) = (kind::caching(key.as_str()), key.content_type());
     Ok(Some(Found { meta, caching, mime, bytes: Source::Stored(&site.store) }))
 }
 
@@ -192,7 +192,7 @@ async fn answer(found: &Found<'_>, key: &Key, head: bool, headers: &HeaderMap) -
             None => return Ok(None),
         },
     };
-    let small = tokio::task::spawn_blocking(move || compress(&plain)).await.map_err(|e| Error::bug("compressing panicked").caused_by(e))?;
+    let small = crate::offload::blocking(move || Ok(compress(&plain))).await?;
     about.push((header::CONTENT_ENCODING, "gzip".to_string()));
     about.push((header::CONTENT_LENGTH, small.len().to_string()));
     Ok(Some(respond(status, &about, if head { Body::empty() } else { Body::from(small) })))

@@ -66,22 +66,28 @@ impl DirStore {
         Ok(looks)
     }
 
+    /// The file of a key, opened; links that lead out of the store lead nowhere, for a store is what the network may read.
+    fn open_inside(&self, key: &Key) -> std::io::Result<File> {
+        let path = self.path(key).canonicalize()?;
+        match path.starts_with(self.root.canonicalize()?) {
+            true => File::open(path),
+            false => Err(ErrorKind::NotFound.into()),
+        }
+    }
+
     fn path(&self, key: &Key) -> PathBuf {
         self.root.join(key.as_str())
     }
 
     async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(DirStore) -> Result<T> + Send + 'static) -> Result<T> {
         let store = self.clone();
-        match tokio::task::spawn_blocking(move || work(store)).await {
-            Ok(done) => done,
-            Err(e) => Err(Error::bug("a task of the directory store died").caused_by(e)),
-        }
+        crate::offload::blocking(move || work(store)).await
     }
 
     fn read(&self, key: &Key, range: Option<Range<u64>>) -> Result<Vec<u8>> {
         let path = self.path(key);
         let doing = || format!("cannot read {}", path.display());
-        let mut file = File::open(&path).doing(doing)?;
+        let mut file = self.open_inside(key).doing(doing)?;
         let mut bytes = Vec::new();
         match range {
             None => file.read_to_end(&mut bytes).doing(doing)?,
@@ -96,7 +102,7 @@ impl DirStore {
     fn meta(&self, key: &Key) -> Result<Option<Meta>> {
         let path = self.path(key);
         let doing = || format!("cannot read {}", path.display());
-        let mut file = match File::open(&path) {
+        let mut file = match self.open_inside(key) {
             Ok(file) => file,
             Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
             Err(e) => return Err(e).doing(doing),
@@ -117,6 +123,10 @@ impl DirStore {
         let doing = || format!("cannot write {}", path.display());
         let parent = path.parent().unwrap_or(&self.root);
         make_dirs(parent).doing(doing)?;
+        if !parent.canonicalize().doing(doing)?.starts_with(self.root.canonicalize().doing(doing)?) {
+            return Err(Error::new(Kind::Denied, format!("{} leads out of the store {}", parent.display(), self.root.display()))
+                .hint("a store is one directory without links to others; mount the other disk there instead"));
+        }
         let part = part_of(&path);
         let mut file = lock(&part).doing(doing)?;
         let outcome = (|| {
@@ -300,6 +310,14 @@ impl Store for DirStore {
             }
         }))
     }
+    fn room<'a>(&'a self) -> BoxFuture<'a, Option<u64>> {
+        Box::pin(self.blocking(|store| {
+            // A new store is not there yet; the disk that it will be on is.
+            let root = std::path::absolute(&store.root).doing(|| format!("cannot find {}", store.root.display()))?;
+            let there = root.ancestors().find(|p| p.exists()).unwrap_or(Path::new("/"));
+            crate::workdir::free_bytes(there).map(Some)
+        }))
+    }
     fn tidy<'a>(&'a self) -> BoxFuture<'a, u64> {
         Box::pin(self.blocking(move |store| {
             let mut removed = 0;
@@ -399,6 +417,24 @@ mod tests {
         store.put(&key("k"), Body::Bytes(b"x"), Caching::Revalidate, Precondition::None).await.unwrap();
         let mode = |p: PathBuf| std::fs::metadata(p).unwrap().permissions().mode();
         assert_eq!(mode(dir.path().join("k")), mode(plain));
+    }
+
+    #[tokio::test]
+    async fn links_out_of_the_store_lead_nowhere() {
+        let (dir, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::fs::write(outside.path().join("secret"), b"s").unwrap();
+        std::os::unix::fs::symlink(outside.path(), dir.path().join("up")).unwrap();
+        std::os::unix::fs::symlink(outside.path().join("secret"), dir.path().join("one")).unwrap();
+        std::fs::write(dir.path().join("two"), b"t").unwrap();
+        std::os::unix::fs::symlink("two", dir.path().join("within")).unwrap();
+        let store = DirStore::new(dir.path());
+        for name in ["up/secret", "one"] {
+            assert_eq!(store.get(&key(name), None).await.unwrap_err().kind(), Kind::NotFound, "{name}");
+            assert_eq!(store.head(&key(name)).await.unwrap(), None, "{name}");
+        }
+        let e = store.put(&key("up/new"), Body::Bytes(b"x"), Caching::Revalidate, Precondition::None).await.unwrap_err();
+        assert!(e.kind() == Kind::Denied && !outside.path().join("new").exists());
+        assert_eq!(store.get(&key("within"), None).await.unwrap(), b"t");
     }
 
     #[test]

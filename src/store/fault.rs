@@ -69,6 +69,9 @@ impl Store for FailNth<'_> {
     fn delete<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, ()> {
         Box::pin(self.run(self.inner.delete(key)))
     }
+    fn room<'a>(&'a self) -> BoxFuture<'a, Option<u64>> {
+        Box::pin(self.run(self.inner.room()))
+    }
     fn tidy<'a>(&'a self) -> BoxFuture<'a, u64> {
         Box::pin(self.run(self.inner.tidy()))
     }

@@ -1,16 +1,14 @@
 //! The encoder that `publish` is given: this machine, its work directory, its profiles.
 
-use super::Encode;
 use crate::cache::Cache;
+use crate::encode::Encode;
 use crate::error::Result;
-use crate::manifest::Source;
-use crate::package::RecordingRef;
+use crate::manifest::{Recording, Source};
 use crate::pipeline::Fragments;
 use crate::progress::Ctx;
-use crate::publish::{Encoder, LectureRequest};
+use crate::publish::{Encoder, LectureRequest, Packed};
 use crate::store::BoxFuture;
 use crate::workdir::WorkDir;
-use std::path::PathBuf;
 
 pub struct Studio {
     pub work: WorkDir,
@@ -27,15 +25,14 @@ impl Encoder for Studio {
             let mut recordings = Vec::new();
             for path in &request.recordings {
                 let (cache, owned, ctx) = (Cache::new(&self.work), path.clone(), self.ctx.clone());
-                let digest = tokio::task::spawn_blocking(move || cache.digest(&owned, &ctx));
-                let (sha256, bytes) = digest.await.map_err(|e| crate::error::Error::bug("the digest's thread died").caused_by(e))??;
-                recordings.push(RecordingRef { name: super::file_name(path), sha256, bytes });
+                let (sha256, bytes) = crate::offload::blocking(move || cache.digest(&owned, &ctx)).await?;
+                recordings.push(Recording { sha256, bytes });
             }
             Ok(Source { recordings, profile_sha256: profile.digest(), profile: profile.name, trims: request.trims })
         })
     }
 
-    fn encode<'a>(&'a self, request: &'a LectureRequest) -> BoxFuture<'a, PathBuf> {
+    fn encode<'a>(&'a self, request: &'a LectureRequest) -> BoxFuture<'a, Packed> {
         Box::pin(async move {
             let encode = Encode {
                 recordings: request.recordings.clone(),
@@ -53,7 +50,10 @@ impl Encoder for Studio {
 
 impl Studio {
     /// The package stays in the work directory: the store gets its own copy.
-    async fn run(&self, encode: &Encode) -> Result<PathBuf> {
-        Ok(encode.run(&self.work, None, &self.ctx).await?.dir)
+    async fn run(&self, encode: &Encode) -> Result<Packed> {
+        let done = encode.run(&self.work, None, &self.ctx).await?;
+        // LEAD: `done.claim` once Done has it: the package then stays locked until it was sent.
+        let hold = Box::new(());
+        Ok(Packed { dir: done.dir, partial: done.partial, warnings: done.package.warnings, hold })
     }
 }

@@ -1,0 +1,125 @@
+//! From a technician's files to what learners see, with the real binary and real media: ingest, publish, correct, go
+//! back, and a publisher who is killed.
+
+#[allow(dead_code, reason = "each test binary uses its part")]
+mod whole;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use whole::{Done, Run, fixture, small_profile, started};
+
+/// Two short recordings in a course's directory with a draft; `None` where the fixtures were not made.
+fn studio() -> Option<Run> {
+    let (vfr, fast) = (fixture("odd-vfr.mkv")?, fixture("odd-60fps.mp4")?);
+    let run = Run::new();
+    small_profile(run.dir(), "small", 2.0);
+    let done = in_dir(&run, &["ingest", "--still", "0", "--into", "course", vfr.to_str().unwrap(), fast.to_str().unwrap()]);
+    assert_eq!(done.code, 0, "{}", done.err);
+    Some(run)
+}
+
+fn in_dir(run: &Run, args: &[&str]) -> Done {
+    let output = run.command().current_dir(run.dir()).args(args).output().unwrap();
+    Done {
+        code: output.status.code().unwrap_or(-1),
+        out: String::from_utf8_lossy(&output.stdout).into_owned(),
+        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+const PUBLISH: [&str; 7] = ["--json", "publish", "course/course.toml", "--profile", "small.toml", "--to", "store"];
+
+fn edit(run: &Run, from: &str, to: &str) {
+    let path = run.dir().join("course/course.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.contains(from), "{text}");
+    std::fs::write(path, text.replace(from, to)).unwrap();
+}
+
+/// Every file below a directory, hidden ones too, by its path.
+fn tree(dir: &Path) -> BTreeMap<String, Vec<u8>> {
+    let (mut all, mut folders) = (BTreeMap::new(), vec![dir.to_path_buf()]);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => folders.push(path),
+                false => drop(all.insert(path.strip_prefix(dir).unwrap().display().to_string(), std::fs::read(&path).unwrap())),
+            }
+        }
+    }
+    all
+}
+
+#[test]
+fn a_draft_is_published_corrected_and_taken_back() {
+    let Some(run) = studio() else { return };
+    let store = run.dir().join("store");
+    let first = in_dir(&run, &PUBLISH);
+    assert_eq!(first.code, 0, "{}", first.err);
+    let line = first.json("published");
+    assert_eq!((line["release"].as_u64(), line["encoded"].as_array().unwrap().len()), (Some(1), 2));
+    assert_eq!(line["partial"], serde_json::json!([]));
+    let check = in_dir(&run, &["check", "store"]);
+    assert_eq!((check.code, check.out.trim()), (0, "ok"), "{}", check.err);
+    let published = tree(&store);
+    for (key, bytes) in published.iter().filter(|(k, _)| k.ends_with(".json")) {
+        let text = String::from_utf8_lossy(bytes);
+        assert!(!text.contains("odd-vfr.mkv") && !text.contains("odd-60fps.mp4"), "{key} names a recording");
+    }
+
+    let again = in_dir(&run, &PUBLISH);
+    let line = again.json("published");
+    assert_eq!((again.code, line["objects_sent"].as_u64(), line["release"].as_u64()), (0, Some(0), Some(1)));
+    assert_eq!(tree(&store), published);
+
+    // A title costs its pages, not its pictures; and not even the recordings are needed for it.
+    edit(&run, "title = \"odd-vfr\"", "title = \"Đau ngực\"");
+    std::fs::remove_file(run.dir().join("course/odd-vfr.mkv")).unwrap();
+    let titled = in_dir(&run, &PUBLISH);
+    let line = titled.json("published");
+    assert_eq!((titled.code, line["release"].as_u64()), (0, Some(2)), "{}", titled.err);
+    assert_eq!((&line["encoded"], &line["carried"]), (&serde_json::json!([]), &serde_json::json!(["odd-vfr"])));
+    // Manifest, pointer and pages: less than 1 % of a lecture of minutes, however short these two are.
+    assert!(line["bytes_sent"].as_u64().unwrap() < 20_000, "{line}");
+    let blobs = |tree: &BTreeMap<String, Vec<u8>>| tree.keys().filter(|k| k.starts_with("blobs/")).cloned().collect::<Vec<_>>();
+    assert_eq!(blobs(&tree(&store)), blobs(&published));
+    let page = std::fs::read_to_string(store.join("course/odd-vfr.html")).unwrap();
+    assert!(page.contains("Đau ngực"));
+
+    let back = in_dir(&run, &["--json", "rollback", "store", "course"]);
+    assert_eq!((back.code, back.json("published")["release"].as_u64()), (0, Some(1)));
+    assert!(!std::fs::read_to_string(store.join("course/odd-vfr.html")).unwrap().contains("Đau ngực"));
+    let releases = in_dir(&run, &["--json", "releases", "store", "course"]);
+    let current: Vec<_> = releases.out.lines().map(|l| serde_json::from_str::<serde_json::Value>(l).unwrap()).collect();
+    let current: Vec<_> = current.iter().map(|r| (r["release"].as_u64().unwrap(), r["current"].as_bool().unwrap())).collect();
+    assert_eq!(current, [(1, true), (2, false)]);
+    assert_eq!(in_dir(&run, &["check", "store"]).code, 0);
+}
+
+/// kill -9 after so many lines of talk, wherever that is: run again, the store is to the byte as if nothing had happened.
+#[test]
+fn a_publisher_who_was_killed_leaves_no_trace_after_the_next_run() {
+    let Some(run) = studio() else { return };
+    let undisturbed = in_dir(&run, &PUBLISH);
+    assert_eq!(undisturbed.code, 0, "{}", undisturbed.err);
+    let wanted = tree(&run.dir().join("store"));
+    let lines = undisturbed.out.lines().count();
+    let mut seed = 20_261u64;
+    for _ in 0..5 {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let n = (seed >> 33) as usize % lines;
+        std::fs::remove_dir_all(run.dir().join("store")).unwrap();
+        std::fs::remove_dir_all(run.work()).unwrap();
+        let mut command = run.command();
+        command.current_dir(run.dir()).args(PUBLISH);
+        let mut running = started(command);
+        running.wait_for_lines(n);
+        running.kill();
+        let done = in_dir(&run, &PUBLISH);
+        assert_eq!(done.code, 0, "killed after {n} of {lines} lines: {}", done.err);
+        let now = tree(&run.dir().join("store"));
+        let differs: Vec<_> = wanted.keys().chain(now.keys()).filter(|k| wanted.get(*k) != now.get(*k)).collect();
+        assert!(differs.is_empty(), "killed after {n} of {lines} lines: {differs:?}");
+    }
+}
