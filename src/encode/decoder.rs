@@ -169,3 +169,90 @@ fn stream_time(sample: &gst::Sample) -> Option<u64> {
     let segment = sample.segment()?.downcast_ref::<gst::ClockTime>()?;
     segment.to_stream_time(sample.buffer()?.pts()?).map(|t| t.nseconds())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn video(stream_id: &str) -> Video {
+        Video {
+            track: 0,
+            stream_id: stream_id.into(),
+            codec: "mjpeg".into(),
+            width: 160,
+            height: 96,
+            frame_rate: crate::units::FrameRate::new(25, 1).unwrap(),
+            variable: false,
+            rotation: 0,
+            mirrored: false,
+            interlaced: false,
+            par: (1, 1),
+            bit_depth: 8,
+            hdr: None,
+            colorimetry: None,
+        }
+    }
+
+    /// Ten pictures of 96x64, twenty of 160x96 and a tone in one file; and its path.
+    fn film(dir: &tempfile::TempDir) -> std::path::PathBuf {
+        init().unwrap();
+        let path = dir.path().join("film.mov");
+        let graph = launch(&format!(
+            "qtmux name=m ! filesink location={} \
+             videotestsrc num-buffers=10 ! video/x-raw,format=I420,width=96,height=64,framerate=25/1 ! jpegenc ! queue ! m. \
+             videotestsrc num-buffers=20 ! video/x-raw,format=I420,width=160,height=96,framerate=25/1 ! jpegenc ! queue ! m. \
+             audiotestsrc num-buffers=20 ! audio/x-raw,rate=48000,channels=1 ! voaacenc ! queue ! m.",
+            path.display()
+        ))
+        .unwrap();
+        graph.set_state(gst::State::Playing).unwrap();
+        let ended = graph.bus().unwrap().timed_pop_filtered(gst::ClockTime::from_seconds(60), &[gst::MessageType::Eos]);
+        assert!(ended.is_some());
+        graph.set_state(gst::State::Null).unwrap();
+        path
+    }
+
+    /// The plan's track and nothing else: neither the other pictures nor the sound cost a decoder.
+    #[test]
+    fn only_the_stream_that_is_asked_for_is_decoded() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = film(&dir);
+        for (id, width, count) in [("001", 96, 10), ("002", 160, 20)] {
+            let mut decoder = Decoder::open(&Fragments::built_in(), &path, &video(id), None, None, &mut || ()).unwrap();
+            let mut widths = Vec::new();
+            while let Some(picture) = decoder.next(&mut || ()).unwrap() {
+                widths.push(picture.view(|view, _| Ok(view.size().width)).unwrap());
+            }
+            assert_eq!(widths, vec![width; count], "{id}");
+            let decoders = decoder
+                .samples
+                .graph
+                .iterate_recurse()
+                .into_iter()
+                .filter(|e| e.as_ref().unwrap().factory().is_some_and(|f| f.klass().contains("Decoder/")))
+                .count();
+            assert_eq!(decoders, 1, "{id}");
+            assert_eq!(decoder.fault(), None);
+        }
+    }
+
+    /// A stream that is not there ends at once, as does one that breaks off: asked again, nothing is waited for.
+    #[test]
+    fn what_has_ended_stays_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = film(&dir);
+        let mut absent = Decoder::open(&Fragments::built_in(), &path, &video("009"), None, None, &mut || ()).unwrap();
+        assert!(absent.next(&mut || ()).unwrap().is_none());
+        // An error on the bus of a pipeline that never ends by itself.
+        let mut stuck = Decoder::open(&Fragments::built_in(), &path, &video("002"), None, None, &mut || ()).unwrap();
+        assert!(stuck.next(&mut || ()).unwrap().is_some());
+        stuck.samples.graph.set_state(gst::State::Null).unwrap();
+        stuck.samples.graph.set_state(gst::State::Ready).unwrap();
+        gst::element_error!(stuck.samples.sink, gst::StreamError::Decode, ["broken off"]);
+        for _ in 0..100 {
+            // A wait of two seconds at each of these would be noticed.
+            assert!(stuck.next(&mut || ()).unwrap().is_none());
+        }
+        assert!(stuck.fault().unwrap().contains("frames"));
+    }
+}
