@@ -169,6 +169,7 @@ impl Encode {
             Some(sound::Part {
                 path: sources[p.source].path.clone(),
                 track: p.voice?,
+                stream_id: sources[p.source].audio[p.voice?].stream_id.clone(),
                 start_ns: p.from_ns,
                 end_ns: p.to_ns,
                 offset_ns: p.offset.to_ns(),

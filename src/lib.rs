@@ -9,6 +9,7 @@ pub mod clock;
 pub mod course;
 pub mod encode;
 pub mod error;
+mod gst;
 pub mod ingest;
 pub mod manifest;
 pub mod offload;

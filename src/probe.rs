@@ -35,7 +35,7 @@ pub struct Source {
     /// From the first to the end of the last picture or sound that is really there.
     pub duration_s: f64,
     pub video: Option<Video>,
-    /// All audio tracks, in the file's order.
+    /// All audio tracks, in the order of their ids.
     pub audio: Vec<Audio>,
     /// Index into `audio` of the track that is taken as the voice.
     pub voice: Option<usize>,
@@ -63,8 +63,10 @@ pub struct Source {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Video {
-    /// Which of the file's video tracks, counting from 0 in the order the demuxer gives them.
+    /// Which of the file's video tracks, counting from 0 in the order of their ids; for people.
     pub track: usize,
+    /// Which of the file's streams: what its demuxer calls it, the same under every path. Empty for a bare stream.
+    pub stream_id: String,
     /// `h264`, `hevc`, `mpeg2`, ...
     pub codec: String,
     /// As coded, before rotation and pixel aspect.
@@ -111,12 +113,18 @@ impl Video {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Audio {
+    /// Which of the file's streams, as [`Video::stream_id`].
+    pub stream_id: String,
     pub codec: String,
     pub channels: u32,
     pub rate_hz: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub language: Option<String>,
 }
+
+/// Encode seeks to this much before the picture that it wants, and drops what comes before that: exact for every file that
+/// is [`Access::Seek`], which probing has tried with this very margin (docs/pipeline.md). Nanoseconds.
+pub const SEEK_MARGIN_NS: u64 = 2_000_000_000;
 
 /// How the pictures of a chunk are reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -14,14 +14,14 @@ pub mod resample;
 pub mod units;
 
 use crate::child::{self, Limits};
-use crate::error::{Error, Result, ResultExt};
+use crate::error::{Error, Kind, Result};
 use crate::package;
 use crate::pipeline::Fragments;
 use crate::progress::{Ctx, Event, Unit};
 use crate::units::Bitrate;
+use crate::workdir::write_whole;
 use mix::Mix;
 use serde::{Deserialize, Serialize};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Everything between decoder and encoders runs at this rate.
@@ -47,8 +47,10 @@ pub const SILENT_LUFS: f64 = -60.0;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Part {
     pub path: PathBuf,
-    /// Index among the file's audio tracks, in the demuxer's order.
+    /// Number among the file's audio tracks, from 0; for messages.
     pub track: usize,
+    /// Which of the file's streams it is ([`crate::probe::Audio::stream_id`]).
+    pub stream_id: String,
     /// Stream time of the span that is used, nanoseconds; the end is exclusive.
     pub start_ns: u64,
     pub end_ns: u64,
@@ -92,6 +94,8 @@ pub struct Measured {
     pub source_lufs: f64,
     pub source_peak_dbtp: f64,
     pub warnings: Vec<String>,
+    /// More than half a second of the sound that the files hold could not be decoded.
+    pub lost: bool,
 }
 
 /// What a listener hears of one codec: measured on its decoded packets.
@@ -114,6 +118,8 @@ pub struct Made {
     /// Times that the sound was encoded.
     pub passes: u32,
     pub warnings: Vec<String>,
+    /// As [`Measured::lost`].
+    pub lost: bool,
 }
 
 /// The job of the child `voice`.
@@ -132,6 +138,8 @@ pub struct VoiceOutput {
     pub mix: Mix,
     pub loudness: package::Loudness,
     pub warnings: Vec<String>,
+    /// Sound is missing where the recording has it: the lecture is a part of itself.
+    pub lost: bool,
 }
 
 /// File names in the work directory.
@@ -166,7 +174,7 @@ pub async fn voice(job: &VoiceJob, dir: &Path, ctx: &Ctx) -> Result<VoiceOutput>
     let measured: Measured = match read_json(&dir.join(MEASURED_FILE)) {
         Some(measured) => measured,
         None => {
-            let measured = child::run("loudness", &subject, job, limits, ctx, &mut report).await?;
+            let measured = attempt("loudness", &subject, job, limits, ctx, &mut report).await?;
             write_json(&dir.join(MEASURED_FILE), &measured)?;
             measured
         }
@@ -179,7 +187,7 @@ pub async fn voice(job: &VoiceJob, dir: &Path, ctx: &Ctx) -> Result<VoiceOutput>
         Some(made) => made,
         None => {
             let make = MakeJob { job: job.clone(), measured: measured.clone(), dir: dir.to_path_buf() };
-            let made = child::run("voice", &subject, &make, limits, ctx, |done| report(total_s + done)).await?;
+            let made = attempt("voice", &subject, &make, limits, ctx, &mut |done| report(total_s + done)).await?;
             write_json(&dir.join(MADE_FILE), &made)?;
             made
         }
@@ -187,8 +195,27 @@ pub async fn voice(job: &VoiceJob, dir: &Path, ctx: &Ctx) -> Result<VoiceOutput>
     report(2.0 * total_s);
     let (lufs, true_peak_dbtp) = summary(&made.heard);
     let loudness = package::Loudness { source_lufs: measured.source_lufs, lufs, true_peak_dbtp };
+    let lost = measured.lost || made.lost;
     let warnings = measured.warnings.into_iter().chain(made.warnings).collect();
-    Ok(VoiceOutput { opus, aac, mix: measured.mix, loudness, warnings })
+    Ok(VoiceOutput { opus, aac, mix: measured.mix, loudness, warnings, lost })
+}
+
+/// Runs a child, and once more where it crashed or hung: plug-ins do so by chance, and what it would have found is no fact.
+async fn attempt<J: Serialize, R: serde::de::DeserializeOwned>(
+    verb: &str,
+    subject: &str,
+    job: &J,
+    limits: Limits,
+    ctx: &Ctx,
+    report: &mut (dyn FnMut(f64) + Send),
+) -> Result<R> {
+    match child::run(verb, subject, job, limits, ctx, &mut *report).await {
+        Err(e) if e.kind() == Kind::Crashed => {
+            ctx.warn(format!("{}; trying once more", e.what()));
+            child::run(verb, subject, job, limits, ctx, report).await
+        }
+        outcome => outcome,
+    }
 }
 
 /// The gain for a source, and what has to be said about it.
@@ -245,26 +272,7 @@ fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Option<T> {
 
 fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     let text = serde_json::to_vec(value).map_err(|e| Error::bug("a result does not serialise").caused_by(e))?;
-    write_whole(path, |file| file.write_all(&text))
-}
-
-/// Writes under a temporary name, syncs, renames: a file with this name is whole.
-fn write_whole(path: &Path, fill: impl FnOnce(&mut std::io::BufWriter<&std::fs::File>) -> std::io::Result<()>) -> Result<()> {
-    let temporary = path.with_extension(format!("tmp{}", std::process::id()));
-    let done = || -> std::io::Result<()> {
-        let file = std::fs::File::create(&temporary)?;
-        let mut writer = std::io::BufWriter::with_capacity(1 << 16, &file);
-        fill(&mut writer)?;
-        writer.flush()?;
-        drop(writer);
-        file.sync_all()?;
-        std::fs::rename(&temporary, path)?;
-        std::fs::File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
-    }();
-    if done.is_err() {
-        let _ = std::fs::remove_file(&temporary);
-    }
-    done.doing(|| format!("cannot write {}", path.display()))
+    write_whole(path, |out| out.write_all(&text))
 }
 
 /// What all tests of sound need.

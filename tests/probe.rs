@@ -84,7 +84,7 @@ fn a_plain_mp4_is_described_and_needs_nothing() {
     assert_eq!((&v["codec"], &v["width"], &v["height"], &v["par"]), (&json!("h264"), &json!(160), &json!(90), &json!("1:1")));
     assert_eq!((&v["frame_rate"], &v["variable"], &v["frames"], &v["rotation"]), (&json!(25.0), &json!(false), &json!(250), &json!(0)));
     assert_eq!((&v["interlaced"], &v["bit_depth"], &v["hdr"]), (&json!(false), &json!(8), &Value::Null));
-    assert_eq!(s["audio"], json!([{"codec": "aac", "channels": 1, "rate_hz": 48000}]));
+    assert_eq!(s["audio"], json!([{"stream_id": "002", "codec": "aac", "channels": 1, "rate_hz": 48000}]));
     assert_eq!(
         (&s["container"], &s["voice"], &s["repairs"], &s["problems"]),
         (&json!("video/quicktime"), &json!(0), &json!([]), &json!([]))
@@ -128,6 +128,37 @@ fn what_does_not_seek_exactly_is_read_in_one_pass() {
     assert_eq!(source(&mkv)["access"], "seek", "while plain Matroska does");
 }
 
+// Facts are kept by the file's digest: its streams have the same names under every path.
+#[test]
+fn streams_are_named_alike_under_every_path() {
+    let dir = TempDir::new().unwrap();
+    let first = mp4(&dir, "a.mp4");
+    let second = dir.path().join("b.mp4");
+    std::fs::copy(&first, &second).unwrap();
+    let ids = |path: &Path| {
+        let found = child(path, "auto");
+        (found["video"]["stream_id"].clone(), found["audio"][0]["stream_id"].clone())
+    };
+    assert_eq!(ids(&first), (json!("001"), json!("002")));
+    assert_eq!(ids(&first), ids(&second));
+}
+
+// A screen and a small camera beside it, the camera first: the larger picture is the lecture's, and it is that one which is
+// decoded.
+#[test]
+fn the_larger_of_two_pictures_is_taken() {
+    let dir = TempDir::new().unwrap();
+    let small = "videotestsrc num-buffers=50 ! video/x-raw,format=I420,width=96,height=64,framerate=25/1 ! jpegenc ! queue";
+    for (name, muxer) in [("two.mkv", "matroskamux"), ("two.mov", "qtmux"), ("two.avi", "avimux")] {
+        let path = make(&dir, name, &format!("{muxer} name=m ! {{out}} {small} ! m. {PICTURE} ! jpegenc ! queue ! m."));
+        let found = child(&path, "decode");
+        let v = &found["video"];
+        assert!(v["stream_id"].as_str().unwrap().starts_with("002"), "{name}: {v}");
+        assert_eq!((&v["width"], &v["track"]), (&json!(160), &json!(1)), "{name}");
+        assert_eq!(found["frames_ns"].as_array().unwrap().len(), 250, "{name}");
+    }
+}
+
 #[test]
 fn pictures_at_uneven_times_are_variable() {
     let dir = TempDir::new().unwrap();
@@ -160,7 +191,10 @@ fn sound_alone_and_picture_alone_are_lectures() {
         "voice.wav",
         "audiotestsrc num-buffers=50 samplesperbuffer=1600 ! audio/x-raw,rate=16000,channels=2 ! wavenc ! {out}",
     ));
-    assert_eq!((&voice["video"], &voice["audio"]), (&Value::Null, &json!([{"codec": "pcm", "channels": 2, "rate_hz": 16000}])));
+    assert_eq!(
+        (&voice["video"], &voice["audio"]),
+        (&Value::Null, &json!([{"stream_id": "", "codec": "pcm", "channels": 2, "rate_hz": 16000}]))
+    );
     assert!(says(&voice["repairs"], "title card") && voice["problems"] == json!([]));
     assert_eq!(voice["duration_s"], 5.0);
     let silent = source(&make(&dir, "silent.mp4", &format!("{} ! mp4mux ! {{out}}", h264(""))));

@@ -146,7 +146,16 @@ fn speech_like(seconds: f64, level: f32, rate: usize) -> Vec<f32> {
 }
 
 fn part(path: &Path, seconds: f64) -> Part {
-    Part { path: path.into(), track: 0, start_ns: 0, end_ns: (seconds * 1e9) as u64, offset_ns: 0 }
+    // A WAV file is one bare stream: it has no id.
+    Part { path: path.into(), track: 0, stream_id: String::new(), start_ns: 0, end_ns: (seconds * 1e9) as u64, offset_ns: 0 }
+}
+
+/// A part of a file with several tracks, chosen as probing names them.
+fn track(path: &Path, seconds: f64, track: usize) -> Part {
+    let about = serde_json::json!({"path": path, "sha256": "0".repeat(64), "bytes": 1, "times": "auto"});
+    let source: rivulet::probe::Source = child("probe", &about).unwrap();
+    let stream_id = source.audio.get(track).map_or("none such".into(), |a| a.stream_id.clone());
+    Part { track, stream_id, ..part(path, seconds) }
 }
 
 fn job(parts: Vec<Part>, seconds: f64) -> VoiceJob {
@@ -259,12 +268,12 @@ fn parts_lie_where_they_belong_and_missing_sound_is_named() {
     let loud = click(16_000, 2, 1.0);
     wav(&b, 16_000, &[loud.clone(), loud]);
     // From a only 1 to 3 s, so its click lies at 0.5 s; b begins at 4 s and is said to be 3 s long, but is 2 s.
-    let parts = vec![
-        Part { path: a, track: 0, start_ns: 1_000_000_000, end_ns: 3_000_000_000, offset_ns: 0 },
-        Part { path: b, track: 0, start_ns: 0, end_ns: 3_000_000_000, offset_ns: 4_000_000_000 },
-    ];
+    let parts =
+        vec![Part { start_ns: 1_000_000_000, end_ns: 3_000_000_000, ..part(&a, 3.0) }, Part { offset_ns: 4_000_000_000, ..part(&b, 3.0) }];
     let (measured, _) = make(&job(parts, 7.0), dir.path());
     assert_eq!(measured.warnings, ["b.wav has no sound from 6.0 to 7.0 s of the lecture: silence there"]);
+    // It ends there, without a fault: nothing of the recording is lost.
+    assert!(!measured.lost);
     for name in [OPUS_FILE, AAC_FILE] {
         let (heard, rate) = decode(&dir.path().join(name));
         assert_eq!(heard.len(), 7 * rate);
@@ -298,16 +307,35 @@ fn the_track_that_is_asked_for_is_taken_and_pictures_are_left_alone() {
          videotestsrc num-buffers=50 ! video/x-raw,width=64,height=64,framerate=25/1 ! jpegenc ! m.",
         recording.display()
     ));
-    let measure = |track| {
-        let mut part = part(&recording, 2.0);
-        part.track = track;
-        child::<_, Measured>("loudness", &job(vec![part], 2.0))
-    };
+    let measure = |number| child::<_, Measured>("loudness", &job(vec![track(&recording, 2.0, number)], 2.0));
     let (first, second) = (measure(0).unwrap(), measure(1).unwrap());
     assert!((first.source_lufs - second.source_lufs - 20.0).abs() < 0.5, "{first:?} {second:?}");
     let (kind, message) = measure(2).unwrap_err();
     assert_eq!(kind, "bad_media");
     assert!(message.contains("film.mkv") && message.contains("track 2"), "{message}");
+}
+
+/// Ten seconds of AAC, of which two are overwritten: what was there is lost and said to be, and what comes after is in its
+/// place. Without the damage nothing is lost.
+#[test]
+fn sound_that_does_not_decode_is_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let recording = dir.path().join("a.m4a");
+    produce(&format!(
+        "audiotestsrc num-buffers=100 samplesperbuffer=4800 ! audio/x-raw,rate=48000,channels=1 ! voaacenc ! aacparse ! mp4mux ! filesink location={}",
+        recording.display()
+    ));
+    let measure = || -> Measured { child("loudness", &job(vec![track(&recording, 10.0, 0)], 10.0)).unwrap() };
+    assert!(!measure().lost);
+    let mut bytes = std::fs::read(&recording).unwrap();
+    let data = bytes.windows(4).position(|w| w == b"mdat").unwrap() + 4;
+    let index = bytes.windows(4).position(|w| w == b"moov").unwrap();
+    let (start, end) = (data + (index - data) * 2 / 5, data + (index - data) * 3 / 5);
+    bytes[start..end].fill(0xff);
+    std::fs::write(&recording, bytes).unwrap();
+    let measured = measure();
+    assert!(measured.lost, "{measured:?}");
+    assert!(measured.warnings.iter().any(|w| w.contains("has no sound from 4.")), "{measured:?}");
 }
 
 #[test]

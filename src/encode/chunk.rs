@@ -54,7 +54,7 @@ pub fn run(job: Job, reporter: &mut Reporter) -> Result<f64> {
     init()?;
     let colour = job.colour.as_str();
     let settings = job.rungs.iter().map(|r| Settings::new(&job.fragments, r, &job.preset, colour)).collect::<Result<Vec<_>>>()?;
-    let mut pictures = Pictures::open(&job)?;
+    let mut pictures = Pictures::open(&job, &mut || reporter.progress(0.0))?;
     let mut done = 0.0;
     for chunk in &job.chunks {
         // A second try of several chunks does not make the finished ones again.
@@ -75,11 +75,12 @@ pub fn run(job: Job, reporter: &mut Reporter) -> Result<f64> {
         for bounds in chunk.boundaries.windows(2) {
             let mut encoders = settings.iter().map(Encoder::start).collect::<Result<Vec<_>>>()?;
             while let Some(slot) = slots.next_if(|s| s.at < bounds[1]) {
-                let frames = pictures.show(slot, reporter)?;
+                let at = done + (slot.at.since(chunk.boundaries[0])) as f64 / MediaTime::HZ as f64;
+                let frames = pictures.show(slot, &mut || reporter.progress(at))?;
                 for (encoder, frame) in encoders.iter_mut().zip(frames) {
                     encoder.push(frame, MediaTime::from_ticks(slot.at.since(bounds[0])))?;
                 }
-                reporter.progress(done + (slot.at.since(chunk.boundaries[0])) as f64 / MediaTime::HZ as f64);
+                reporter.progress(at);
             }
             // All rungs flush at once; the next segment's encoders start when these have let go of their memory.
             encoders.iter().try_for_each(Encoder::end)?;
@@ -120,7 +121,7 @@ struct Pictures {
 }
 
 impl Pictures {
-    fn open(job: &Job) -> Result<Pictures> {
+    fn open(job: &Job, alive: &mut dyn FnMut()) -> Result<Pictures> {
         let sizes: Vec<Size> = job.rungs.iter().map(|r| r.size).collect();
         let mut pictures =
             Pictures { decoder: None, ahead: None, turn: Turn::default(), cascade: None, shown: None, health: Health::default(), sizes };
@@ -135,19 +136,19 @@ impl Pictures {
                     Picture::Card => None,
                 });
                 pictures.turn = Turn::new(video.rotation, video.mirrored);
-                pictures.decoder =
-                    Some(Decoder::open(&job.fragments, &job.path, video, first.filter(|_| !job.sequential), job.times.clone())?);
+                let from = first.filter(|_| !job.sequential);
+                pictures.decoder = Some(Decoder::open(&job.fragments, &job.path, video, from, job.times.clone(), alive)?);
             }
         }
         Ok(pictures)
     }
 
     /// The frames for a slot, lowest rung first.
-    fn show(&mut self, slot: &Slot, reporter: &mut Reporter) -> Result<&[Arc<Frame>]> {
+    fn show(&mut self, slot: &Slot, alive: &mut dyn FnMut()) -> Result<&[Arc<Frame>]> {
         // Without a decoder the title card stands for everything.
         let standing = self.decoder.is_none() || self.shown.as_ref().is_some_and(|(picture, _)| *picture == slot.show);
         if !standing && let Picture::At(wanted) = slot.show {
-            self.fetch(wanted, slot.at, reporter)?;
+            self.fetch(wanted, slot.at, alive)?;
         }
         match &self.shown {
             Some((_, frames)) => Ok(frames),
@@ -156,12 +157,12 @@ impl Pictures {
     }
 
     /// Decodes on to the picture at `wanted`.
-    fn fetch(&mut self, wanted: u64, at: MediaTime, reporter: &mut Reporter) -> Result<()> {
+    fn fetch(&mut self, wanted: u64, at: MediaTime, alive: &mut dyn FnMut()) -> Result<()> {
         let decoder = self.decoder.as_mut().ok_or_else(|| Error::bug("a title card has no pictures to fetch"))?;
         loop {
-            reporter.alive();
             if self.ahead.is_none() {
-                self.ahead = decoder.next()?;
+                self.ahead = decoder.next(alive)?;
+                alive();
             }
             match &self.ahead {
                 Some(picture) if picture.stream_ns + SAME_NS < wanted => self.ahead = None,
@@ -174,8 +175,8 @@ impl Pictures {
             self.health.missing += !hit as usize;
             self.health.damaged += damaged as usize;
             self.health.first_fault_s.get_or_insert(at.seconds());
-            if let Some(fault) = &decoder.fault {
-                self.health.fault.get_or_insert_with(|| fault.clone());
+            if let Some(fault) = decoder.fault() {
+                self.health.fault.get_or_insert(fault);
             }
         }
         // The very first picture may be the missing one: then the next that comes stands in, as nothing came before.
@@ -183,7 +184,7 @@ impl Pictures {
             (Some(picture), _) if hit => Some(picture.view(|view, colour| scale(&mut self.cascade, &self.sizes, self.turn, view, colour))?),
             (Some(picture), None) => Some(picture.view(|view, colour| scale(&mut self.cascade, &self.sizes, self.turn, view, colour))?),
             (None, None) => {
-                let cause = decoder.fault.clone().unwrap_or_else(|| "the stream ended before".into());
+                let cause = decoder.fault().unwrap_or_else(|| "the stream ended before".into());
                 return Err(Error::bad_media(format!("no picture can be decoded from {at} on")).caused_by(cause));
             }
             _ => None,

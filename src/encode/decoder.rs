@@ -1,28 +1,20 @@
 //! Decoded pictures of one video track, with their stream times. The pipeline is text (`pipelines/decode.gst` and
 //! `pictures*.gst`); here it is only told which of the file's tracks to decode.
 
-use crate::error::{Error, Kind, Result, ResultExt};
+use crate::error::{Error, Kind, Result};
+use crate::gst::{Samples, appsink, element, one_stream};
+pub use crate::gst::{describe, init, launch};
 use crate::picture::{Colour, Depth, Plane, View};
 use crate::pipeline::Fragments;
-use crate::probe::Video;
+use crate::probe::{SEEK_MARGIN_NS, Video};
 use crate::units::Size;
 use gstreamer as gst;
 use gstreamer::prelude::*;
-use gstreamer_app as gst_app;
 use gstreamer_video as gst_video;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-/// A seek lands this much before the picture that is wanted, and what comes before that is dropped: exact for the
-/// containers that probing lets seek (docs/pipeline.md).
-const MARGIN_NS: u64 = 2_000_000_000;
 
 pub struct Decoder {
-    pipeline: gst::Pipeline,
-    sink: gst_app::AppSink,
-    /// What ended the stream early, for the warning.
-    pub fault: Option<String>,
+    samples: Samples,
     /// Times of pictures of a stream that has none, and how many have come.
     times: Option<(Vec<u64>, usize)>,
 }
@@ -58,30 +50,32 @@ fn caps(video: &Video) -> String {
 
 impl Decoder {
     /// Opens `path` and begins at stream time `from_ns`, or a little before; at the start where `None`. `times` are those of
-    /// all pictures, for a stream that has none of its own.
-    pub fn open(fragments: &Fragments, path: &Path, video: &Video, from_ns: Option<u64>, times: Option<Vec<u64>>) -> Result<Decoder> {
+    /// all pictures, for a stream that has none of its own. `alive` as in [`Decoder::next`].
+    pub fn open(
+        fragments: &Fragments,
+        path: &Path,
+        video: &Video,
+        from_ns: Option<u64>,
+        times: Option<Vec<u64>>,
+        alive: &mut dyn FnMut(),
+    ) -> Result<Decoder> {
         let pictures = if video.interlaced { "pictures-interlaced" } else { "pictures" };
         let text = format!(
             "{} {}",
             fragments.bind("decode", &[("path", &path.to_string_lossy())])?,
             fragments.bind(pictures, &[("caps", &caps(video))])?
         );
-        let pipeline = launch(&text)?;
-        let find = |name: &str| {
-            pipeline.by_name(name).ok_or_else(|| Error::usage(format!("pipeline decode/{pictures} has no element named {name}")))
-        };
-        let decode = find("decode")?;
-        let input = find("pictures")?
+        let graph = launch(&text)?;
+        let input = element(&graph, "pictures")?
             .static_pad("sink")
             .ok_or_else(|| Error::usage(format!("pipeline {pictures}: \"pictures\" has no sink pad")))?;
-        let sink = find("frames")?
-            .downcast::<gst_app::AppSink>()
-            .map_err(|_| Error::usage(format!("pipeline {pictures}: \"frames\" is not an appsink")))?;
-        one_track(&pipeline, &decode, &input, video.track);
-        let mut decoder = Decoder { pipeline, sink, fault: None, times: times.map(|t| (t, 0)) };
-        if let Some(from) = from_ns.and_then(|ns| ns.checked_sub(MARGIN_NS)).filter(|ns| *ns > 0) {
-            decoder.preroll()?;
+        let sink = appsink(&graph, "frames")?;
+        let stream = one_stream(&graph, &element(&graph, "decode")?, &input, "video", &video.stream_id)?;
+        let mut decoder = Decoder { samples: Samples::new(graph, sink, stream), times: times.map(|t| (t, 0)) };
+        if let Some(from) = from_ns.and_then(|ns| ns.checked_sub(SEEK_MARGIN_NS)).filter(|ns| *ns > 0) {
+            decoder.preroll(alive)?;
             decoder
+                .samples
                 .sink
                 .seek(
                     1.0,
@@ -93,84 +87,55 @@ impl Decoder {
                 )
                 .map_err(|_| Error::new(Kind::Crashed, format!("{} cannot be sought in", path.display())))?;
         }
-        // A refusal here may be that of another track, or come after the first pictures: `next` gives what there is.
-        let _ = decoder.pipeline.set_state(gst::State::Playing);
+        decoder.samples.play();
         Ok(decoder)
     }
 
-    fn preroll(&mut self) -> Result<()> {
-        self.pipeline.set_state(gst::State::Paused).map_err(|_| self.error("cannot open the recording"))?;
-        let bus = self.pipeline.bus().expect("a pipeline has a bus");
+    /// Builds everything up to the first picture, as a seek needs it.
+    fn preroll(&mut self, alive: &mut dyn FnMut()) -> Result<()> {
+        let graph = self.samples.graph.clone();
+        let broken = |cause: String| Error::bad_media("no picture can be decoded").caused_by(cause);
+        if graph.set_state(gst::State::Paused).is_err() {
+            return Err(broken(crate::gst::fault(&graph).unwrap_or_else(|| "the pipeline does not start".into())));
+        }
+        let bus = graph.bus().expect("a pipeline has a bus");
+        let awaited = [gst::MessageType::AsyncDone, gst::MessageType::Error, gst::MessageType::Eos];
         loop {
-            // No time limit here: the parent process watches for progress.
-            let Some(message) = bus
-                .timed_pop_filtered(gst::ClockTime::NONE, &[gst::MessageType::AsyncDone, gst::MessageType::Error, gst::MessageType::Eos])
-            else {
-                continue;
-            };
-            match message.view() {
-                gst::MessageView::AsyncDone(_) | gst::MessageView::Eos(_) => return Ok(()),
-                gst::MessageView::Error(e) => return Err(Error::bad_media("no picture can be decoded").caused_by(describe(e))),
-                _ => {}
+            match bus.timed_pop_filtered(gst::ClockTime::from_mseconds(200), &awaited).as_ref().map(|m| m.view()) {
+                Some(gst::MessageView::Error(e)) => return Err(broken(describe(e))),
+                Some(_) => return Ok(()),
+                None if self.samples.moved() => alive(),
+                None => {}
             }
         }
     }
 
-    fn error(&self, what: &str) -> Error {
-        let cause = self.pipeline.bus().and_then(|bus| bus.pop_filtered(&[gst::MessageType::Error]));
-        let error = Error::bad_media(what);
-        match cause.as_ref().map(|m| m.view()) {
-            Some(gst::MessageView::Error(e)) => error.caused_by(describe(e)),
-            _ => error,
-        }
-    }
-
-    /// The next picture; `None` at the end, or where decoding broke off (then `fault` says why).
-    pub fn next(&mut self) -> Result<Option<Decoded>> {
-        let mut silent = 0;
-        loop {
-            match self.sink.try_pull_sample(gst::ClockTime::from_mseconds(200)) {
-                Some(sample) => match self.time(&sample) {
-                    Some(stream_ns) => {
-                        let damaged = sample.buffer().is_some_and(|b| b.flags().contains(gst::BufferFlags::CORRUPTED));
-                        return Ok(Some(Decoded { sample, stream_ns, damaged }));
-                    }
-                    // A picture without a time is in no plan.
-                    None => continue,
-                },
-                None if self.sink.is_eos() => return Ok(None),
-                None => {
-                    let bus = self.pipeline.bus().expect("a pipeline has a bus");
-                    if let Some(message) = bus.pop_filtered(&[gst::MessageType::Error])
-                        && let gst::MessageView::Error(e) = message.view()
-                    {
-                        self.fault.get_or_insert(describe(e));
-                    }
-                    // After an error the decoder still gives what it holds; stopping at once loses a random part of it.
-                    silent += 1;
-                    if self.fault.is_some() && silent >= DRAIN_WAITS {
-                        return Ok(None);
-                    }
-                }
+    /// The next picture; `None` at the end or where decoding broke off (then [`Decoder::fault`] says why), and from then on at
+    /// once. Waits without limit, as the parent process watches (`child::Limits::IDLE`): `alive` is called again and again
+    /// while packets are decoded into nothing, which a keyframe a minute before the wanted picture takes on a slow machine.
+    /// Where it is not called and nothing returns, a plug-in hangs; a scan for a missing index is the only work that moves
+    /// no packets, and probing lets no file seek that has none.
+    pub fn next(&mut self, alive: &mut dyn FnMut()) -> Result<Option<Decoded>> {
+        while let Some(sample) = self.samples.next(alive) {
+            // A picture without a time is in no plan.
+            if let Some(stream_ns) = self.time(&sample) {
+                let damaged = sample.buffer().is_some_and(|b| b.flags().contains(gst::BufferFlags::CORRUPTED));
+                return Ok(Some(Decoded { sample, stream_ns, damaged }));
             }
         }
+        Ok(None)
     }
-}
 
-impl Decoder {
+    /// What ended the stream early, for the warning.
+    pub fn fault(&self) -> Option<String> {
+        let missing = || self.samples.stream.missing().map(|caps| format!("no decoder for {caps} is installed"));
+        self.samples.fault.clone().or_else(missing)
+    }
+
     fn time(&mut self, sample: &gst::Sample) -> Option<u64> {
         let Some((times, seen)) = &mut self.times else { return stream_time(sample) };
         *seen += 1;
         times.get(*seen - 1).copied()
-    }
-}
-
-/// Waits of 200 ms for another picture after an error.
-const DRAIN_WAITS: u32 = 5;
-
-impl Drop for Decoder {
-    fn drop(&mut self) {
-        let _ = self.pipeline.set_state(gst::State::Null);
     }
 }
 
@@ -205,83 +170,89 @@ fn stream_time(sample: &gst::Sample) -> Option<u64> {
     segment.to_stream_time(sample.buffer()?.pts()?).map(|t| t.nseconds())
 }
 
-/// GStreamer for this process.
-pub fn init() -> Result<()> {
-    gst::init().kind(Kind::Failed, || "GStreamer does not start".into())
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Builds a pipeline from text.
-pub fn launch(text: &str) -> Result<gst::Pipeline> {
-    let element = gst::parse::launch_full(text, None, gst::ParseFlags::FATAL_ERRORS)
-        .map_err(|e| Error::usage(format!("a pipeline cannot be built: {e}")).hint(format!("the text was: {text}")))?;
-    element.downcast::<gst::Pipeline>().map_err(|_| Error::usage("a pipeline text holds one element only"))
-}
-
-/// Element, message and detail of a bus error, for the cause line.
-pub fn describe(e: &gst::message::Error) -> String {
-    let element = e.src().map(|s| s.path_string().to_string()).unwrap_or_default();
-    let detail = e.debug().map(|d| format!(" ({})", d.lines().last().unwrap_or_default())).unwrap_or_default();
-    format!("{element}: {}{detail}", e.error())
-}
-
-/// Lets `decode` decode video track number `track` and nothing else, and links it to `input`.
-fn one_track(pipeline: &gst::Pipeline, decode: &gst::Element, input: &gst::Pad, track: usize) {
-    let seen = Arc::new(AtomicUsize::new(0));
-    decode.connect("autoplug-continue", false, move |values| {
-        let go_on = (|| {
-            let pad = values[1].get::<gst::Pad>().ok()?;
-            let caps = values[2].get::<gst::Caps>().ok()?;
-            let name = caps.structure(0)?.name().to_string();
-            let demuxed = pad
-                .parent_element()
-                .and_then(|e| e.factory())
-                .and_then(|f| f.metadata("klass").map(|k| k.contains("Demux")))
-                .unwrap_or(false);
-            let picture = name.starts_with("video/") || name.starts_with("image/");
-            Some(match demuxed {
-                // Containers inside containers and tag formats go on; only streams are chosen from.
-                true if picture && !name.contains("quicktime") => seen.fetch_add(1, Ordering::SeqCst) == track,
-                true => {
-                    !(name.starts_with("audio/")
-                        || name.starts_with("text/")
-                        || name.starts_with("subpicture/")
-                        || name.starts_with("meta/"))
-                }
-                false => true,
-            })
-        })();
-        Some(go_on.unwrap_or(true).to_value())
-    });
-    // One thread a decoder: the cores are filled by chunks, and concealment of damage is the same on every run.
-    if let Ok(bin) = decode.clone().downcast::<gst::Bin>() {
-        bin.connect_deep_element_added(|_, _, element| {
-            if element.find_property("max-threads").is_some() {
-                element.set_property_from_str("max-threads", "1");
-            }
-        });
+    fn video(stream_id: &str) -> Video {
+        Video {
+            track: 0,
+            stream_id: stream_id.into(),
+            codec: "mjpeg".into(),
+            width: 160,
+            height: 96,
+            frame_rate: crate::units::FrameRate::new(25, 1).unwrap(),
+            variable: false,
+            rotation: 0,
+            mirrored: false,
+            interlaced: false,
+            par: (1, 1),
+            bit_depth: 8,
+            hdr: None,
+            colorimetry: None,
+        }
     }
-    let (weak, input_pad) = (pipeline.downgrade(), input.clone());
-    decode.connect_pad_added(move |_, pad| {
-        let raw = pad
-            .current_caps()
-            .or_else(|| Some(pad.query_caps(None)))
-            .is_some_and(|c| c.structure(0).is_some_and(|s| s.name() == "video/x-raw"));
-        if raw && !input_pad.is_linked() && pad.link(&input_pad).is_ok() {
-            return;
+
+    /// Ten pictures of 96x64, twenty of 160x96 and a tone in one file; and its path.
+    fn film(dir: &tempfile::TempDir) -> std::path::PathBuf {
+        init().unwrap();
+        let path = dir.path().join("film.mov");
+        let graph = launch(&format!(
+            "qtmux name=m ! filesink location={} \
+             videotestsrc num-buffers=10 ! video/x-raw,format=I420,width=96,height=64,framerate=25/1 ! jpegenc ! queue ! m. \
+             videotestsrc num-buffers=20 ! video/x-raw,format=I420,width=160,height=96,framerate=25/1 ! jpegenc ! queue ! m. \
+             audiotestsrc num-buffers=20 ! audio/x-raw,rate=48000,channels=1 ! voaacenc ! queue ! m.",
+            path.display()
+        ))
+        .unwrap();
+        graph.set_state(gst::State::Playing).unwrap();
+        let ended = graph.bus().unwrap().timed_pop_filtered(gst::ClockTime::from_seconds(60), &[gst::MessageType::Eos]);
+        assert!(ended.is_some());
+        graph.set_state(gst::State::Null).unwrap();
+        path
+    }
+
+    /// The plan's track and nothing else: neither the other pictures nor the sound cost a decoder.
+    #[test]
+    fn only_the_stream_that_is_asked_for_is_decoded() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = film(&dir);
+        for (id, width, count) in [("001", 96, 10), ("002", 160, 20)] {
+            let mut decoder = Decoder::open(&Fragments::built_in(), &path, &video(id), None, None, &mut || ()).unwrap();
+            let mut widths = Vec::new();
+            while let Some(picture) = decoder.next(&mut || ()).unwrap() {
+                widths.push(picture.view(|view, _| Ok(view.size().width)).unwrap());
+            }
+            assert_eq!(widths, vec![width; count], "{id}");
+            let decoders = decoder
+                .samples
+                .graph
+                .iterate_recurse()
+                .into_iter()
+                .filter(|e| e.as_ref().unwrap().factory().is_some_and(|f| f.klass().contains("Decoder/")))
+                .count();
+            assert_eq!(decoders, 1, "{id}");
+            assert_eq!(decoder.fault(), None);
         }
-        let Some(pipeline) = weak.upgrade() else { return };
-        if let Ok(drain) = gst::ElementFactory::make("fakesink").property("sync", false).property("async", false).build()
-            && pipeline.add(&drain).is_ok()
-            && drain.sync_state_with_parent().is_ok()
-            && let Some(sink) = drain.static_pad("sink")
-        {
-            let _ = pad.link(&sink);
+    }
+
+    /// A stream that is not there ends at once, as does one that breaks off: asked again, nothing is waited for.
+    #[test]
+    fn what_has_ended_stays_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = film(&dir);
+        let mut absent = Decoder::open(&Fragments::built_in(), &path, &video("009"), None, None, &mut || ()).unwrap();
+        assert!(absent.next(&mut || ()).unwrap().is_none());
+        // An error on the bus of a pipeline that never ends by itself.
+        let mut stuck = Decoder::open(&Fragments::built_in(), &path, &video("002"), None, None, &mut || ()).unwrap();
+        assert!(stuck.next(&mut || ()).unwrap().is_some());
+        stuck.samples.graph.set_state(gst::State::Null).unwrap();
+        stuck.samples.graph.set_state(gst::State::Ready).unwrap();
+        gst::element_error!(stuck.samples.sink, gst::StreamError::Decode, ["broken off"]);
+        for _ in 0..100 {
+            // A wait of two seconds at each of these would be noticed.
+            assert!(stuck.next(&mut || ()).unwrap().is_none());
         }
-    });
-    let input_pad = input.clone();
-    decode.connect_no_more_pads(move |decode| {
-        if !input_pad.is_linked() {
-            gst::element_error!(decode, gst::StreamError::CodecNotFound, ("the video track cannot be decoded"));
-        }
-    });
+        assert!(stuck.fault().unwrap().contains("frames"));
+    }
 }

@@ -15,8 +15,7 @@ use crate::voice::{
     decide_gain, frames, summary,
 };
 use coder::Coder;
-use gstreamer as gst;
-use gstreamer::prelude::*;
+use std::cell::{Cell, RefCell};
 
 /// Passes with encoders at most: the second nearly always holds.
 const PASSES: u32 = 4;
@@ -27,7 +26,8 @@ const DEEP_DB: f64 = 3.0;
 /// Opus and AAC lose 0 to 0.5 LU with the band that they leave out; how much is known after the first pass.
 const CODECS_TAKE_LU: f64 = 0.2;
 const DRY_TOLERANCE_LU: f64 = 0.1;
-/// Silence this long where a recording should have sound is worth a warning: 0.5 s.
+/// Silence this long where a recording should have sound is worth a warning, and a recording that misses more in sum is a
+/// part of itself: 0.5 s.
 const WORTH_SAYING: u64 = RATE_HZ as u64 / 2;
 /// So many spans are named one by one.
 const NAMED: usize = 5;
@@ -36,10 +36,10 @@ const STEP_NS: i64 = 40_000_000;
 
 /// The child `loudness`: finds the mix and measures it, in one pass.
 pub fn measure(job: VoiceJob, reporter: &mut Reporter) -> Result<Measured> {
-    decode::init()?;
+    crate::gst::init()?;
     let mut candidates = Candidates::new()?;
     let mut mono = true;
-    let told = play(
+    let Told { warnings, lost } = play(
         &job,
         &mut |frames, channels| {
             // Silence before the first sound is the same in all mixes.
@@ -49,12 +49,12 @@ pub fn measure(job: VoiceJob, reporter: &mut Reporter) -> Result<Measured> {
         reporter,
     )?;
     let (mix, source_lufs, source_peak_dbtp) = candidates.finish(mono);
-    Ok(Measured { mix, source_lufs, source_peak_dbtp, warnings: told })
+    Ok(Measured { mix, source_lufs, source_peak_dbtp, warnings, lost })
 }
 
 /// The child `voice`: makes the packets, and again with another gain or ceiling where what is heard misses its mark.
 pub fn make(make: MakeJob, reporter: &mut Reporter) -> Result<Made> {
-    decode::init()?;
+    crate::gst::init()?;
     let MakeJob { job, measured, dir } = make;
     let (mut gain_db, warning) = decide_gain(measured.source_lufs);
     let mut warnings = Vec::from_iter(warning);
@@ -87,7 +87,7 @@ pub fn make(make: MakeJob, reporter: &mut Reporter) -> Result<Made> {
             meter.add(samples)?;
             coders.iter_mut().try_for_each(|coder| coder.push(samples))
         };
-        let limited_db = process(&job, &measured, gain_db, ceiling_dbtp, reporter, &mut encode)?;
+        let Processed { limited_db, lost } = process(&job, &measured, gain_db, ceiling_dbtp, reporter, &mut encode)?;
         let heard = coders.iter_mut().map(Coder::drain).collect::<Result<Vec<_>>>()?;
         let (lufs, peak) = summary(&heard);
         let lower = correct_ceiling(ceiling_dbtp, peak, passes);
@@ -106,11 +106,18 @@ pub fn make(make: MakeJob, reporter: &mut Reporter) -> Result<Made> {
         if lower.is_some() {
             warnings.push(format!("the voice's decoded peaks reach {peak:.1} dBTP"));
         }
-        return Ok(Made { heard, gain_db, ceiling_dbtp, limited_db, passes, warnings });
+        return Ok(Made { heard, gain_db, ceiling_dbtp, limited_db, passes, warnings, lost });
     }
 }
 
-/// Mix, gain and limiter over the whole lecture. Returns how deep the limiter reached, in dB.
+/// What one pass over the lecture found out.
+struct Processed {
+    /// How deep the limiter reached.
+    limited_db: f64,
+    lost: bool,
+}
+
+/// Mix, gain and limiter over the whole lecture.
 fn process(
     job: &VoiceJob,
     measured: &Measured,
@@ -118,7 +125,7 @@ fn process(
     ceiling_dbtp: f64,
     reporter: &mut Reporter,
     on: &mut dyn FnMut(&[f32]) -> Result<()>,
-) -> Result<f64> {
+) -> Result<Processed> {
     let mut limiter = Limiter::new(gain_db, ceiling_dbtp);
     let (mut mono, mut limited) = (Vec::new(), Vec::new());
     let mut give = |frames: &[Stereo], _channels: u32| {
@@ -128,21 +135,22 @@ fn process(
         limiter.push(&mono, &mut limited);
         on(&limited)
     };
-    play(job, &mut give, reporter)?;
+    let Told { lost, .. } = play(job, &mut give, reporter)?;
     let limited_db = limiter.deepest_db();
     limited.clear();
     limiter.finish(&mut limited);
     on(&limited)?;
-    Ok(limited_db)
+    Ok(Processed { limited_db, lost })
 }
 
 /// Decodes all parts onto the lecture's timeline. `on` is given all of it in order, exactly as long as the lecture, with
 /// the channels of the recording being read (0 before there is any). Returns what has to be said.
-fn play(job: &VoiceJob, on: &mut dyn FnMut(&[Stereo], u32) -> Result<()>, reporter: &mut Reporter) -> Result<Vec<String>> {
+fn play(job: &VoiceJob, on: &mut dyn FnMut(&[Stereo], u32) -> Result<()>, reporter: &mut Reporter) -> Result<Told> {
     let total = frames(job.total_ns, RATE_HZ);
     let mut aligner = Aligner::new(total);
     let mut ready = Vec::new();
-    let mut done = 0u64;
+    let (done, reporter) = (Cell::new(0u64), RefCell::new(reporter));
+    let alive = || reporter.borrow_mut().progress(done.get() as f64 / RATE_HZ as f64);
     let mut ends = Vec::new();
     let mut channels = 0;
     for part in &job.parts {
@@ -150,19 +158,20 @@ fn play(job: &VoiceJob, on: &mut dyn FnMut(&[Stereo], u32) -> Result<()>, report
         let before = aligner.placed();
         let mut feed = Feed::new(part, total);
         let mut give = |ready: &mut Vec<Stereo>, channels: u32| -> Result<()> {
-            done += ready.len() as u64;
+            done.set(done.get() + ready.len() as u64);
             // In even blocks: a hole of an hour is no reason for a buffer of an hour's size.
             ready.chunks(RATE_HZ as usize / 10).try_for_each(|block| on(block, channels))?;
             ready.clear();
-            reporter.progress(done as f64 / RATE_HZ as f64);
+            alive();
             Ok(())
         };
-        let end = decode::decode(&job.fragments, &part.path, part.track, &mut |sound| {
+        let mut take = |sound: decode::Sound| {
             channels = channels.max(sound.channels);
             let more = feed.take(&sound, &mut aligner, &mut ready);
             give(&mut ready, channels)?;
             Ok(more)
-        })?;
+        };
+        let end = decode::decode(&job.fragments, &part.path, &part.stream_id, &mut take, &mut || alive())?;
         feed.flush(&mut aligner, &mut ready);
         give(&mut ready, channels)?;
         ends.push((end, aligner.placed() > before));
@@ -172,8 +181,8 @@ fn play(job: &VoiceJob, on: &mut dyn FnMut(&[Stereo], u32) -> Result<()>, report
     }
     let holes = aligner.finish(&mut ready);
     ready.chunks(RATE_HZ as usize / 10).try_for_each(|block| {
-        done += block.len() as u64;
-        reporter.progress(done as f64 / RATE_HZ as f64);
+        done.set(done.get() + block.len() as u64);
+        alive();
         on(block, channels)
     })?;
     Ok(tell(&job.parts, &holes, &ends))
@@ -192,31 +201,45 @@ fn nothing(job: &VoiceJob, ends: &[(decode::End, bool)]) -> Error {
     }
 }
 
-/// One readable line for each span that became silence though a recording should have sound there.
-fn tell(parts: &[Part], holes: &[(u64, u64)], ends: &[(decode::End, bool)]) -> Vec<String> {
-    let mut lines = Vec::new();
+/// What has to be said of a pass.
+struct Told {
+    warnings: Vec<String>,
+    /// Sound that is in the files did not decode.
+    lost: bool,
+}
+
+/// One readable line for each span that became silence within a part. Lost is what the file has packets for, and all that
+/// comes after a fault; a track that ends early or pauses has lost nothing.
+fn tell(parts: &[Part], holes: &[(u64, u64)], ends: &[(decode::End, bool)]) -> Told {
+    let (mut warnings, mut lost_ns) = (Vec::new(), 0);
+    let ns = |frames: u64| (frames as u128 * 1_000_000_000 / RATE_HZ as u128) as u64;
     for (part, (end, _)) in parts.iter().zip(ends) {
         let name = part.path.file_name().unwrap_or_default().to_string_lossy();
         let from = frames(part.offset_ns, RATE_HZ);
         let to = frames(part.offset_ns + part.end_ns.saturating_sub(part.start_ns), RATE_HZ);
+        let holes: Vec<(u64, u64)> = holes.iter().map(|(a, b)| (*a.max(&from), *b.min(&to))).filter(|(a, b)| a < b).collect();
+        let within = |frame: u64| part.start_ns + ns(frame - from);
+        lost_ns += holes
+            .iter()
+            .map(|(a, b)| if *b == to && end.fault.is_some() { ns(b - a) } else { end.packets.within(within(*a), within(*b)) })
+            .sum::<u64>();
         let spans: Vec<(f64, f64)> = holes
             .iter()
-            .map(|(a, b)| (*a.max(&from), *b.min(&to)))
             .filter(|(a, b)| a + WORTH_SAYING <= *b)
-            .map(|(a, b)| (a as f64 / RATE_HZ as f64, b as f64 / RATE_HZ as f64))
+            .map(|(a, b)| (*a as f64 / RATE_HZ as f64, *b as f64 / RATE_HZ as f64))
             .collect();
-        lines.extend(
+        warnings.extend(
             spans.iter().take(NAMED).map(|(a, b)| format!("{name} has no sound from {a:.1} to {b:.1} s of the lecture: silence there")),
         );
         if spans.len() > NAMED {
             let rest: f64 = spans[NAMED..].iter().map(|(a, b)| b - a).sum();
-            lines.push(format!("{name} has no sound in {} more spans, {rest:.1} s in all: silence there", spans.len() - NAMED));
+            warnings.push(format!("{name} has no sound in {} more spans, {rest:.1} s in all: silence there", spans.len() - NAMED));
         }
         if let Some(fault) = &end.fault {
-            lines.push(format!("the sound of {name} is damaged ({fault}); what could be decoded is used"));
+            warnings.push(format!("the sound of {name} is damaged ({fault}); what could be decoded is used"));
         }
     }
-    lines
+    Told { warnings, lost: lost_ns > ns(WORTH_SAYING) }
 }
 
 /// From a track's own rate and stream time to 48 kHz frames on the lecture's timeline.
@@ -274,18 +297,4 @@ impl<'a> Feed<'a> {
         let tail = (self.to - at).clamp(head, self.out.len() as i64);
         aligner.push(at + head, &self.out[head as usize..tail as usize], ready);
     }
-}
-
-/// A pipeline from launch text.
-fn launch(text: &str) -> Result<gst::Pipeline> {
-    let made = gst::parse::launch(text).map_err(|e| {
-        Error::new(Kind::Unsupported, "GStreamer cannot build a voice pipeline")
-            .caused_by(e)
-            .hint("install gstreamer1.0-plugins-base, -good, -bad and gstreamer1.0-libav")
-    })?;
-    made.downcast::<gst::Pipeline>().map_err(|_| Error::bug("a voice pipeline has a single element"))
-}
-
-fn element(graph: &gst::Pipeline, name: &str) -> Result<gst::Element> {
-    graph.by_name(name).ok_or_else(|| Error::bug(format!("a voice pipeline has no element {name}")))
 }

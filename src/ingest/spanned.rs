@@ -77,6 +77,7 @@ pub(super) mod tests {
             duration_s: 60.0,
             video: Some(Video {
                 track: 0,
+                stream_id: String::new(),
                 codec: "h264".into(),
                 width: 1920,
                 height: 1080,
@@ -90,7 +91,7 @@ pub(super) mod tests {
                 hdr: None,
                 colorimetry: None,
             }),
-            audio: vec![Audio { codec: "aac".into(), channels: 2, rate_hz: 48000, language: None }],
+            audio: vec![Audio { stream_id: String::new(), codec: "aac".into(), channels: 2, rate_hz: 48000, language: None }],
             voice: Some(0),
             access: Access::Seek,
             repairs: vec![],

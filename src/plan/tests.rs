@@ -20,6 +20,7 @@ pub fn source(width: u32, height: u32, frames_ns: Vec<u64>, audio_s: f64) -> Sou
         duration_s: (end as f64 / 1e9).max(audio_s),
         video: (!frames_ns.is_empty()).then(|| Video {
             track: 0,
+            stream_id: String::new(),
             codec: "h264".into(),
             width,
             height,

@@ -4,6 +4,7 @@
 
 use crate::child::Reporter;
 use crate::error::{Error, Kind, Result};
+use crate::gst::{DRAIN, stream_id};
 use gstreamer as gst;
 use gstreamer_video::{self as gst_video, prelude::*};
 use std::path::Path;
@@ -13,9 +14,6 @@ use std::time::{Duration, Instant};
 
 /// No buffer for this long ends a run. Below the parent's idle limit, so that the file is named and not the process.
 const STALL: Duration = Duration::from_secs(25);
-
-/// After an error, what is still in the queues comes out; nothing for this long means that it has.
-const DRAIN: Duration = Duration::from_secs(1);
 
 /// Durations beyond an hour are garbage (WMA Voice packets claim 195 years).
 const LONGEST_NS: u64 = 3_600_000_000_000;
@@ -49,6 +47,7 @@ pub struct Packet {
 /// What came out of one pad.
 #[derive(Debug, Clone)]
 pub struct Track {
+    /// See [`stream_id`].
     pub id: String,
     pub media: Media,
     pub caps: Option<gst::Caps>,
@@ -176,7 +175,7 @@ impl Flow {
                 match &depth {
                     Depth::Packets => Some(false),
                     Depth::Decoded { video, audio } if class.contains("Audio") => Some(*audio),
-                    Depth::Decoded { video, .. } => Some(pad.stream_id().is_none_or(|id| video.as_deref() == Some(&id))),
+                    Depth::Decoded { video, .. } => Some(stream_id(&pad).is_none_or(|id| video.as_deref() == Some(&id))),
                 }
             };
             // GstAutoplugSelectResult: 0 tries the factory, 1 exposes the pad as it is.
@@ -344,7 +343,7 @@ fn record(pad: &gst::Pad, tracks: &Mutex<Vec<Arc<Mutex<Track>>>>, clock: &Arc<At
         _ => Media::Other,
     };
     let track = Arc::new(Mutex::new(Track {
-        id: pad.stream_id().map(|s| s.to_string()).unwrap_or_default(),
+        id: stream_id(pad).unwrap_or_default(),
         media,
         caps,
         tags: Vec::new(),

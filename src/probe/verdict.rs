@@ -147,6 +147,7 @@ mod tests {
             duration_s: 10.0,
             video: Some(Video {
                 track: 0,
+                stream_id: String::new(),
                 codec: "h264".into(),
                 width: 1280,
                 height: 720,
@@ -160,7 +161,7 @@ mod tests {
                 hdr: None,
                 colorimetry: None,
             }),
-            audio: vec![Audio { codec: "aac".into(), channels: 2, rate_hz: 48000, language: None }],
+            audio: vec![Audio { stream_id: String::new(), codec: "aac".into(), channels: 2, rate_hz: 48000, language: None }],
             voice: Some(0),
             access: Access::Seek,
             repairs: vec![],

@@ -3,7 +3,7 @@
 
 use super::facts::{self, Times};
 use super::flow::{self, Depth, End, Fault, Flow, Media, Track};
-use super::{Access, Audio, Source, Video, matrix, names};
+use super::{Access, Audio, SEEK_MARGIN_NS, Source, Video, matrix, names};
 use crate::child::Reporter;
 use crate::error::{Error, Kind, Result};
 use crate::units::{Digest, FrameRate};
@@ -39,8 +39,6 @@ const CHEAP_PIXELS: u64 = 300_000_000;
 const SAMPLE_NS: u64 = 1_000_000_000;
 /// Sound that has not begun to decode when the picture is this far is given up.
 const SILENT_NS: u64 = 10_000_000_000;
-/// What encode leaves before a chunk when it seeks.
-const MARGIN_NS: u64 = 2_000_000_000;
 /// Headers that say more than 1000 hours lie.
 const ABSURD_NS: u64 = 3_600_000_000_000_000;
 
@@ -65,7 +63,7 @@ struct Decoded {
 }
 
 pub fn work(job: Job, alive: &mut Reporter) -> Result<Source> {
-    gst::init().map_err(|e| Error::failed("GStreamer does not start").caused_by(e))?;
+    crate::gst::init()?;
     let complaints = flow::count_complaints();
     let path = &job.path;
     let mut scan = scan(path, alive)?;
@@ -349,6 +347,7 @@ fn video(path: &Path, track: usize, packets: &Track, decoded: Option<&Track>, ti
     let (rotation, mirrored) = turn.unwrap_or((0, false));
     Ok(Video {
         track,
+        stream_id: packets.id.clone(),
         codec: packets.structure().map(names::codec).unwrap_or_default(),
         width: info.width(),
         height: info.height(),
@@ -377,6 +376,7 @@ fn audio(packets: &Track, sample: &Decoded) -> Audio {
         decoded.and_then(read).or_else(|| read(packets)).unwrap_or(0) as u32
     };
     Audio {
+        stream_id: packets.id.clone(),
         codec: packets.structure().map(names::codec).unwrap_or_default(),
         channels: number("channels"),
         rate_hz: number("rate"),
@@ -402,7 +402,7 @@ fn access(path: &Path, scan: &Scan, track: &Track, video: &Video, times: &Times,
     }
     for at in facts::trials(&times.ns) {
         let mut flow = Flow::new(path, Depth::Decoded { video: Some(track.id.clone()), audio: false }, true)?;
-        if flow.seek(at.saturating_sub(MARGIN_NS), alive).is_err() {
+        if flow.seek(at.saturating_sub(SEEK_MARGIN_NS), alive).is_err() {
             return Ok(Access::Sequential);
         }
         // To the very end at the last trial, one second at the others.

@@ -5,7 +5,7 @@ use crate::error::{Error, Kind, Result, ResultExt};
 use crate::units::{Digest, Hasher};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -34,7 +34,7 @@ pub struct Header {
 pub fn write(path: &Path, header: &Header, mut payload: impl Read) -> Result<()> {
     let mut line = serde_json::to_vec(header).map_err(|e| Error::bug("a header does not serialise").caused_by(e))?;
     line.push(b'\n');
-    super::write_whole(path, |file| {
+    crate::workdir::write_whole(path, |file| {
         let mut hasher = Hasher::default();
         hasher.update(&line);
         file.write_all(&line)?;

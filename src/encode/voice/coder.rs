@@ -75,10 +75,11 @@ impl Coder {
     }
 
     fn start(kind: Kind, codec: &str, rate_hz: u32, samples_per_packet: u32, text: &str, job: &VoiceJob, path: &Path) -> Result<Coder> {
-        let graph = super::launch(text)?;
-        let source = super::element(&graph, "samples")?.downcast::<gst_app::AppSrc>().map_err(|_| Error::bug("samples is no appsrc"))?;
-        let sink = super::element(&graph, "packets")?.downcast::<gst_app::AppSink>().map_err(|_| Error::bug("packets is no appsink"))?;
-        let heard = super::element(&graph, "heard")?.downcast::<gst_app::AppSink>().map_err(|_| Error::bug("heard is no appsink"))?;
+        let graph = crate::gst::launch(text)?;
+        let source =
+            crate::gst::element(&graph, "samples")?.downcast::<gst_app::AppSrc>().map_err(|_| Error::bug("samples is no appsrc"))?;
+        let sink = crate::gst::appsink(&graph, "packets")?;
+        let heard = crate::gst::appsink(&graph, "heard")?;
         let spool_path = path.with_extension(format!("spool{}", std::process::id()));
         let doing = || format!("cannot write {}", spool_path.display());
         let spool = BufWriter::new(File::options().read(true).write(true).create(true).truncate(true).open(&spool_path).doing(doing)?);
@@ -238,7 +239,7 @@ impl Coder {
     }
 
     fn check(&self) -> Result<()> {
-        match super::decode::fault(&self.graph) {
+        match crate::gst::fault(&self.graph) {
             Some(fault) => Err(Error::failed(format!("the {} encoder failed", self.header.codec)).caused_by(fault)),
             None => Ok(()),
         }

@@ -1,20 +1,15 @@
 //! One track of one file to frames with stream times. Whatever is wrong with the file ends the sound early and is said;
 //! it is for the caller to judge whether enough came.
 
-use crate::error::{Error, Result, ResultExt};
+use crate::error::{Error, Result};
+use crate::gst::{Samples, appsink, element, launch, one_stream};
 use crate::pipeline::Fragments;
 use crate::voice::align::Stereo;
 use gstreamer as gst;
 use gstreamer::prelude::*;
-use gstreamer_app as gst_app;
 use gstreamer_audio as gst_audio;
-use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
-
-/// No sample and no message for this long: the pipeline hangs. Below the parent's limit, so that what came can be used.
-const STALL: Duration = Duration::from_secs(25);
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// A run of decoded frames.
 pub struct Sound<'a> {
@@ -33,85 +28,101 @@ pub struct End {
     pub fault: Option<String>,
     /// The track's decoder is not installed: its caps.
     pub missing: Option<String>,
+    /// Where the file holds sound, whether it decodes or not.
+    pub packets: Packets,
 }
 
-/// What the decodebin callbacks found out.
-#[derive(Default)]
-struct Seen {
-    /// Demuxer pad -> which audio track it is.
-    tracks: HashMap<String, usize>,
-    channels: Option<u32>,
-    linked: bool,
-    no_more: bool,
-    missing: Option<String>,
+/// Where the packets of a track lie, in cells of a tenth of a second of stream time.
+#[derive(Debug, Default)]
+pub struct Packets(Vec<bool>);
+
+const CELL_NS: u64 = 100_000_000;
+/// Sound of a longer packet than this is a lie of the container's (WMA Voice claims 195 years).
+const LONGEST_NS: u64 = 2_000_000_000;
+/// No recording is longer: 100 hours.
+const LAST_CELL: u64 = 3_600_000;
+
+impl Packets {
+    fn add(&mut self, at_ns: u64, duration_ns: u64) {
+        let (first, last) = (at_ns / CELL_NS, (at_ns + duration_ns.clamp(1, LONGEST_NS) - 1) / CELL_NS);
+        if last > LAST_CELL {
+            return;
+        }
+        if self.0.len() <= last as usize {
+            self.0.resize(last as usize + 1, false);
+        }
+        self.0[first as usize..=last as usize].fill(true);
+    }
+    /// Nanoseconds of a span for which the file has packets; cells that it only touches do not count.
+    pub fn within(&self, from_ns: u64, to_ns: u64) -> u64 {
+        let cells = from_ns.div_ceil(CELL_NS) as usize..((to_ns / CELL_NS) as usize).min(self.0.len());
+        self.0.get(cells).map_or(0, |cells| cells.iter().filter(|c| **c).count() as u64 * CELL_NS)
+    }
 }
 
-/// Decodes `track` of `path` from its start and hands every run to `on`, which returns false to stop. Errors only where
-/// `on` does or GStreamer itself is broken.
-pub fn decode(fragments: &Fragments, path: &Path, track: usize, on: &mut dyn FnMut(Sound) -> Result<bool>) -> Result<End> {
-    let text = fragments.bind("voice-decode", &[])?;
-    let graph = super::launch(&text)?;
+/// Decodes the stream `id` (see [`crate::gst::stream_id`]) of `path` from its start and hands every run to `on`, which
+/// returns false to stop. `alive` is called while packets are decoded into nothing. Errors only where `on` does or GStreamer
+/// itself is broken. A hang is not noticed here but by the parent, which kills and tries again: it is no fact about the file.
+pub fn decode(
+    fragments: &Fragments,
+    path: &Path,
+    id: &str,
+    on: &mut dyn FnMut(Sound) -> Result<bool>,
+    alive: &mut dyn FnMut(),
+) -> Result<End> {
+    let graph = launch(&fragments.bind("voice-decode", &[])?)?;
     let location = path.to_str().ok_or_else(|| Error::usage(format!("{} is not a name in UTF-8", path.display())))?;
-    super::element(&graph, "file")?.set_property("location", location);
-    let sink = super::element(&graph, "voice-out")?
-        .downcast::<gst_app::AppSink>()
-        .map_err(|_| Error::bug("voice-out in voice-decode.gst is no appsink"))?;
-    let seen = Arc::new(Mutex::new(Seen::default()));
-    choose(&graph, track, &seen)?;
-    if graph.set_state(gst::State::Playing).is_err() {
-        let fault = fault(&graph).unwrap_or_else(|| "it does not start".into());
-        stop(&graph);
-        return Ok(End { fault: Some(fault), missing: None });
-    }
+    element(&graph, "file")?.set_property("location", location);
+    let sink = appsink(&graph, "voice-out")?;
+    let decoder = element(&graph, "decode")?;
+    let into = element(&graph, "voice-in")?
+        .static_pad("sink")
+        .ok_or_else(|| Error::usage("pipeline voice-decode: \"voice-in\" has no sink pad"))?;
+    let stream = one_stream(&graph, &decoder, &into, "audio", id)?;
+    let packets = Arc::new(Mutex::new(Packets::default()));
+    let cells = packets.clone();
+    decoder.downcast_ref::<gst::Bin>().ok_or_else(|| Error::usage("the element decode is no decodebin"))?.connect_element_added(
+        move |_, element| {
+            let Some(factory) = element.factory() else { return };
+            if factory.klass().contains("Decoder") {
+                note_packets(element, cells.clone());
+            }
+            if factory.name() == "avdec_aac" {
+                keep_time(element);
+            }
+        },
+    );
+    let mut samples = Samples::new(graph, sink, stream);
+    samples.play();
     let mut frames = Vec::new();
-    let mut last = Instant::now();
-    let mut end = End::default();
-    let mut error = None;
-    loop {
-        if let Some(sample) = sink.try_pull_sample(gst::ClockTime::from_mseconds(100)) {
-            last = Instant::now();
-            let channels = lock(&seen).channels.unwrap_or(2);
-            match hand_out(&sample, channels, &mut frames, on) {
-                Ok(true) => continue,
-                Ok(false) => break,
-                Err(e) => {
-                    error = Some(e);
-                    break;
-                }
-            }
-        }
-        if sink.is_eos() {
+    while let Some(sample) = samples.next(alive) {
+        let channels = samples.stream.caps().and_then(|caps| caps.structure(0)?.get::<i32>("channels").ok());
+        if !hand_out(&sample, channels.map_or(2, |n| n.max(1) as u32), &mut frames, on)? {
             break;
         }
-        if let Some(text) = fault(&graph) {
-            end.fault = Some(text);
-            break;
-        }
-        {
-            let seen = lock(&seen);
-            if seen.no_more && !seen.linked {
-                break;
-            }
-        }
-        if last.elapsed() > STALL {
-            // Stopping a pipeline that hangs may hang as well; the process ends soon and takes it along.
-            std::mem::forget(graph);
-            return Ok(End {
-                fault: Some(format!("a plug-in hangs: nothing came for {} s", STALL.as_secs())),
-                missing: lock(&seen).missing.take(),
-            });
-        }
     }
-    stop(&graph);
-    end.missing = lock(&seen).missing.take();
-    match error {
-        Some(error) => Err(error),
-        None => Ok(end),
-    }
+    let packets = std::mem::take(&mut *lock(&packets));
+    Ok(End { fault: samples.fault.take(), missing: samples.stream.missing(), packets })
 }
 
-fn lock(seen: &Mutex<Seen>) -> std::sync::MutexGuard<'_, Seen> {
-    seen.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+fn lock(packets: &Mutex<Packets>) -> MutexGuard<'_, Packets> {
+    packets.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// Notes where the packets that go into a decoder belong.
+fn note_packets(decoder: &gst::Element, packets: Arc<Mutex<Packets>>) {
+    let Some(sink) = decoder.static_pad("sink") else { return };
+    sink.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
+        if let Some(buffer) = info.buffer()
+            && let Some(pts) = buffer.pts()
+            && let Some(event) = pad.sticky_event::<gst::event::Segment>(0)
+            && let Some(segment) = event.segment().downcast_ref::<gst::ClockTime>()
+            && let Some(at) = segment.to_stream_time(pts)
+        {
+            lock(&packets).add(at.nseconds(), buffer.duration().map_or(1, |d| d.nseconds()));
+        }
+        gst::PadProbeReturn::Ok
+    });
 }
 
 /// Takes the sound out of a sample: clipped to its segment, since not every decoder does that.
@@ -131,91 +142,6 @@ fn hand_out(sample: &gst::Sample, channels: u32, frames: &mut Vec<Stereo>, on: &
     let float = |b: &[u8]| f32::from_le_bytes([b[0], b[1], b[2], b[3]]);
     frames.extend(map.chunks_exact(8).map(|b| [float(&b[..4]), float(&b[4..])]));
     on(Sound { at_ns, rate_hz: info.rate(), channels, frames })
-}
-
-/// Lets decodebin decode the wanted audio track only and links it; everything else ends in fakesinks.
-fn choose(graph: &gst::Pipeline, track: usize, seen: &Arc<Mutex<Seen>>) -> Result<()> {
-    let decode = super::element(graph, "decode")?;
-    let into = super::element(graph, "voice-in")?.static_pad("sink").ok_or_else(|| Error::bug("audioconvert has no sink pad"))?;
-    let demuxers = gst::ElementFactory::factories_with_type(gst::ElementFactoryType::DEMUXER, gst::Rank::MARGINAL);
-    let state = seen.clone();
-    decode.connect("autoplug-continue", false, move |args| {
-        // What is asked about is a ghost; its target tells where the stream comes from.
-        let pad = args[1].get::<gst::Pad>().ok()?;
-        let pad = pad.downcast_ref::<gst::GhostPad>().and_then(|ghost| ghost.target()).unwrap_or(pad);
-        let caps = args[2].get::<gst::Caps>().ok()?;
-        let name = caps.structure(0).map(|s| s.name().to_string()).unwrap_or_default();
-        // Containers are named video/... and application/... as well.
-        if demuxers.iter().any(|f| f.can_sink_any_caps(&caps)) {
-            return Some(true.to_value());
-        }
-        if !name.starts_with("audio/") {
-            // Encrypted and packed streams (application/x-cenc and the like) unwrap to something that is asked about again.
-            return Some(
-                (!name.starts_with("video/")
-                    && !name.starts_with("image/")
-                    && !name.starts_with("text/")
-                    && !name.starts_with("subtitle/"))
-                .to_value(),
-            );
-        }
-        let parent = pad.parent_element().and_then(|e| e.factory());
-        let from_demuxer = parent.is_some_and(|f| f.klass().contains("Demux"));
-        if !from_demuxer {
-            return Some(true.to_value());
-        }
-        let mut state = lock(&state);
-        let next = state.tracks.len();
-        let index = *state.tracks.entry(pad.path_string().to_string()).or_insert(next);
-        Some((index == track).to_value())
-    });
-    let state = seen.clone();
-    decode.connect("unknown-type", false, move |args| {
-        let caps = args[2].get::<gst::Caps>().ok()?;
-        if caps.structure(0).is_some_and(|s| s.name().starts_with("audio/") || s.name().starts_with("application/x-cenc")) {
-            lock(&state).missing.get_or_insert(caps.structure(0).map(|s| s.name().to_string()).unwrap_or_default());
-        }
-        None
-    });
-    // A decoder that stumbles over a damaged packet goes on with the next one; by default it gives up after ten.
-    decode.downcast_ref::<gst::Bin>().ok_or_else(|| Error::bug("decodebin is no bin"))?.connect_element_added(|_, element| {
-        if element.factory().is_some_and(|f| f.name() == "avdec_aac") {
-            keep_time(element);
-        }
-        if element.find_property("max-errors").is_some() {
-            element.set_property_from_str("max-errors", "-1");
-        }
-    });
-    let state = seen.clone();
-    decode.connect_no_more_pads(move |_| lock(&state).no_more = true);
-    let state = seen.clone();
-    let weak = graph.downgrade();
-    decode.connect_pad_added(move |_, pad| {
-        let Some(graph) = weak.upgrade() else { return };
-        let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
-        let structure = caps.structure(0);
-        let raw = structure.is_some_and(|s| s.name() == "audio/x-raw");
-        if raw && !into.is_linked() {
-            {
-                let mut state = lock(&state);
-                state.channels = structure.and_then(|s| s.get::<i32>("channels").ok()).map(|n| n.max(1) as u32);
-                state.linked = true;
-            }
-            if pad.link(&into).is_ok() {
-                return;
-            }
-            lock(&state).linked = false;
-        }
-        // Unlinked pads would end some demuxers with "not linked".
-        let Ok(drain) = gst::ElementFactory::make("fakesink").property("sync", false).property("async", false).build() else { return };
-        if graph.add(&drain).is_ok() {
-            let _ = drain.sync_state_with_parent();
-            if let Some(sink) = drain.static_pad("sink") {
-                let _ = pad.link(&sink);
-            }
-        }
-    });
-    Ok(())
 }
 
 /// libavcodec swallows the first packet of what libfaac once encoded (it knows it to be priming), and GStreamer's base class
@@ -244,23 +170,25 @@ fn keep_time(decoder: &gst::Element) {
     });
 }
 
-/// The first error on the bus, in words.
-pub fn fault(graph: &gst::Pipeline) -> Option<String> {
-    let message = graph.bus()?.pop_filtered(&[gst::MessageType::Error])?;
-    match message.view() {
-        gst::MessageView::Error(e) => {
-            let source = message.src().map(|s| s.name().to_string()).unwrap_or_default();
-            Some(format!("{source}: {}", e.error()))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Only tenths of a second that lie wholly in a span and have packets count as sound that should be there.
+    #[test]
+    fn lost_sound_is_measured_by_the_packets_of_a_span() {
+        const MS: u64 = 1_000_000;
+        let mut packets = Packets::default();
+        // Packets of 20 ms from 1 to 2 s, one without a length at 3 s, one that claims a year at 4 s, one at the end of time.
+        (0..50).for_each(|i| packets.add(1000 * MS + i * 20 * MS, 20 * MS));
+        packets.add(3000 * MS, 0);
+        packets.add(4000 * MS, u64::MAX);
+        packets.add(u64::MAX - LONGEST_NS, 1);
+        for (from, to, has) in
+            [(0, 1000, 0), (0, 3000, 1000), (1050, 1950, 800), (2000, 4000, 100), (4000, 9000, 2000), (5000, 99_000, 1000)]
+        {
+            assert_eq!(packets.within(from * MS, to * MS), has * MS, "{from} to {to} ms");
         }
-        _ => None,
+        assert_eq!(packets.within(500 * MS, 400 * MS), 0);
     }
-}
-
-fn stop(graph: &gst::Pipeline) {
-    let _ = graph.set_state(gst::State::Null);
-}
-
-/// GStreamer, once a process.
-pub fn init() -> Result<()> {
-    gst::init().doing(|| "cannot start GStreamer".into())
 }
