@@ -113,14 +113,14 @@ impl Encode {
             made
         };
         let (pictures, voice) = tokio::join!(pictures, voice);
-        let (voices, loudness, voice_warnings) = voice?;
+        let voices = voice?;
         pictures?;
 
         let health = queue::health(&plan, &claim);
         let mut warnings = plan.problems.clone();
-        warnings.extend(voice_warnings);
+        warnings.extend(voices.warnings);
         warnings.extend(health.warning());
-        let partial = health.warning().is_some() || sources.iter().any(|s| s.partial);
+        let partial = health.warning().is_some() || voices.lost || sources.iter().any(|s| s.partial);
         let package = Package {
             format: 1,
             tool: format!("rivulet {}", env!("CARGO_PKG_VERSION")),
@@ -152,7 +152,7 @@ impl Encode {
                 if cancelled.is_cancelled() {
                     return Err(Error::new(Kind::Cancelled, "stopped").hint("run the same command again: it goes on from what is finished"));
                 }
-                commit::build(&out, &plan.digest, |stage| assemble::assemble(&plan, &dir, voices, loudness, package, stage))
+                commit::build(&out, &plan.digest, |stage| assemble::assemble(&plan, &dir, voices.units, voices.loudness, package, stage))
             }
         })
         .await
@@ -161,9 +161,9 @@ impl Encode {
         Ok(Done { partial: package.partial, package, dir: out, claim })
     }
 
-    async fn voice(&self, plan: &Plan, sources: &[Source], dir: &Path, ctx: &Ctx) -> Result<(Vec<Units>, Option<Loudness>, Vec<String>)> {
+    async fn voice(&self, plan: &Plan, sources: &[Source], dir: &Path, ctx: &Ctx) -> Result<Voices> {
         if !plan.voice {
-            return Ok((Vec::new(), None, Vec::new()));
+            return Ok(Voices::default());
         }
         let part = |p: &crate::plan::Part| {
             Some(sound::Part {
@@ -186,8 +186,18 @@ impl Encode {
         };
         let made = sound::voice(&job, dir, ctx).await?;
         let units = [made.opus, made.aac].into_iter().flatten().map(|p| Units::open(&p)).collect::<Result<Vec<_>>>()?;
-        Ok((units, Some(made.loudness), made.warnings))
+        Ok(Voices { units, loudness: Some(made.loudness), warnings: made.warnings, lost: made.lost })
     }
+}
+
+/// The voice of a lecture in every codec; nothing where the recording is silent.
+#[derive(Default)]
+struct Voices {
+    units: Vec<Units>,
+    loudness: Option<Loudness>,
+    warnings: Vec<String>,
+    /// Sound that the recording should have is missing.
+    lost: bool,
 }
 
 fn reference(source: &Source) -> RecordingRef {

@@ -81,6 +81,9 @@ pub struct Video {
     /// To be mirrored left-right after the turn.
     pub mirrored: bool,
     pub interlaced: bool,
+    /// Of interlaced pictures: the lower field is the earlier one (DV).
+    #[serde(default)]
+    pub bottom_first: bool,
     /// Pixel aspect, width to height.
     pub par: (u32, u32),
     pub bit_depth: u32,
@@ -164,7 +167,10 @@ pub async fn known(path: &Path, cache: &Cache, ctx: &Ctx) -> Result<Source> {
     }
     let source = probe_known(path, sha256, bytes, TimesFrom::Auto, ctx).await?;
     // A cache that cannot be written costs time, nothing else.
-    let _ = cache.put(SOURCES, &key, &source);
+    // What a missing plug-in hides is looked for again.
+    if !source.problems.iter().any(|p| p.contains("no decoder")) {
+        let _ = cache.put(SOURCES, &key, &source);
+    }
     Ok(source)
 }
 

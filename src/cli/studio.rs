@@ -52,8 +52,8 @@ impl Studio {
     /// The package stays in the work directory: the store gets its own copy.
     async fn run(&self, encode: &Encode) -> Result<Packed> {
         let done = encode.run(&self.work, None, &self.ctx).await?;
-        // LEAD: `done.claim` once Done has it: the package then stays locked until it was sent.
-        let hold = Box::new(());
+        // The package stays locked until it was sent: `clean` would free it.
+        let hold = Box::new(done.claim);
         Ok(Packed { dir: done.dir, partial: done.partial, warnings: done.package.warnings, hold })
     }
 }

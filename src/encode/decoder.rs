@@ -27,24 +27,14 @@ pub struct Decoded {
     pub damaged: bool,
 }
 
-/// `bt709` or `bt601`: the colour space of the rungs, which is the source's where it is one of the two.
-pub fn colour_space(video: &Video) -> &'static str {
-    match video.colorimetry.as_deref() {
-        _ if video.hdr.is_some() => "bt709",
-        // GStreamer's own names, or range:matrix:transfer:primaries with matrix 4 for BT.601.
-        Some(c) if c == "bt601" || c.split(':').nth(1) == Some("4") => "bt601",
-        Some(_) => "bt709",
-        // What GStreamer takes for granted where the stream is silent.
-        None if video.height > 576 => "bt709",
-        None => "bt601",
-    }
-}
-
+/// What the decoder's pictures are converted to. `video.colorimetry` is the lecture's, `bt709` or `bt601` (`Plan::colour`).
 fn caps(video: &Video) -> String {
+    let colour = video.colorimetry.as_deref().unwrap_or("bt709");
     match (&video.hdr, video.bit_depth > 8) {
+        // Tone mapping is ours: videoconvert would take HDR for SDR.
         (Some(_), _) => "video/x-raw,format=I420_10LE".into(),
-        (None, true) => format!("video/x-raw,format=I420_10LE,colorimetry={}", colour_space(video)),
-        (None, false) => format!("video/x-raw,format=I420,colorimetry={}", colour_space(video)),
+        (None, true) => format!("video/x-raw,format=I420_10LE,colorimetry={colour}"),
+        (None, false) => format!("video/x-raw,format=I420,colorimetry={colour}"),
     }
 }
 
@@ -59,12 +49,12 @@ impl Decoder {
         times: Option<Vec<u64>>,
         alive: &mut dyn FnMut(),
     ) -> Result<Decoder> {
-        let pictures = if video.interlaced { "pictures-interlaced" } else { "pictures" };
-        let text = format!(
-            "{} {}",
-            fragments.bind("decode", &[("path", &path.to_string_lossy())])?,
-            fragments.bind(pictures, &[("caps", &caps(video))])?
-        );
+        let caps = caps(video);
+        let (pictures, values) = match video.interlaced {
+            true => ("pictures-interlaced", vec![("caps", caps.as_str()), ("fields", if video.bottom_first { "bottom" } else { "top" })]),
+            false => ("pictures", vec![("caps", caps.as_str())]),
+        };
+        let text = format!("{} {}", fragments.bind("decode", &[("path", &path.to_string_lossy())])?, fragments.bind(pictures, &values)?);
         let graph = launch(&text)?;
         let input = element(&graph, "pictures")?
             .static_pad("sink")
@@ -186,6 +176,7 @@ mod tests {
             rotation: 0,
             mirrored: false,
             interlaced: false,
+            bottom_first: false,
             par: (1, 1),
             bit_depth: 8,
             hdr: None,

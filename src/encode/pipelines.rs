@@ -54,7 +54,11 @@ fn parameters(role: &str, profile: &Profile) -> Vec<Values> {
     let set = |pairs: &[(&str, String)]| pairs.iter().map(|(n, v)| (n.to_string(), v.clone())).collect::<Values>();
     match role {
         "decode" => vec![set(&[("path", "/dev/null".into())])],
-        "pictures" | "pictures-interlaced" => vec![
+        "pictures-interlaced" => ["top", "bottom"]
+            .iter()
+            .map(|f| set(&[("caps", "video/x-raw,format=I420,colorimetry=bt709".into()), ("fields", f.to_string())]))
+            .collect(),
+        "pictures" => vec![
             set(&[("caps", "video/x-raw,format=I420,colorimetry=bt709".into())]),
             set(&[("caps", "video/x-raw,format=I420_10LE".into())]),
         ],

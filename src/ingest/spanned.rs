@@ -86,6 +86,7 @@ pub(super) mod tests {
                 rotation: 0,
                 mirrored: false,
                 interlaced: false,
+                bottom_first: false,
                 par: (1, 1),
                 bit_depth: 8,
                 hdr: None,

@@ -29,6 +29,7 @@ pub fn source(width: u32, height: u32, frames_ns: Vec<u64>, audio_s: f64) -> Sou
             rotation: 0,
             mirrored: false,
             interlaced: false,
+            bottom_first: false,
             par: (1, 1),
             bit_depth: 8,
             hdr: None,

@@ -95,6 +95,40 @@ fn writer_of(path: &Path) -> Option<String> {
     None
 }
 
+/// Whether the top-level boxes of an MP4 or QuickTime file (ISO/IEC 14496-12 4.2) reach beyond its end: a copy that stopped.
+pub fn boxes_reach_beyond(path: &Path, bytes: u64) -> bool {
+    use std::io::{Read, Seek, SeekFrom};
+    let Ok(mut file) = std::fs::File::open(path) else { return false };
+    let mut at = 0u64;
+    let mut seen_ftyp = false;
+    // A real file has a handful of boxes, a fragmented one some thousand.
+    for _ in 0..100_000 {
+        let mut head = [0u8; 16];
+        if at + 8 > bytes || file.seek(SeekFrom::Start(at)).is_err() {
+            break;
+        }
+        let got = file.read(&mut head).unwrap_or(0);
+        if got < 8 {
+            break;
+        }
+        let word = u32::from_be_bytes([head[0], head[1], head[2], head[3]]) as u64;
+        seen_ftyp |= [*b"ftyp", *b"moov", *b"mdat", *b"wide", *b"free"].contains(&[head[4], head[5], head[6], head[7]]);
+        let length = match word {
+            0 => return false,
+            1 if got == 16 => u64::from_be_bytes([head[8], head[9], head[10], head[11], head[12], head[13], head[14], head[15]]),
+            n => n,
+        };
+        if length < 8 || !seen_ftyp {
+            return false;
+        }
+        at = at.saturating_add(length);
+        if at > bytes {
+            return true;
+        }
+    }
+    false
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -16,6 +16,8 @@ pub struct Found {
     pub other_end_s: f64,
     /// Audio tracks without a decoder, in words.
     pub unreadable: Vec<String>,
+    /// The container's own structure says that bytes are missing at the end.
+    pub beyond_end: bool,
     /// Why reading ended before the end of the file.
     pub broke_off: Option<String>,
 }
@@ -86,6 +88,9 @@ pub fn lines(source: &mut Source, found: &Found) {
 
 fn problems(source: &mut Source, found: &Found) {
     let mut problems = Vec::new();
+    let cut = source.header_duration_s.is_some_and(|h| facts::is_cut_short(h, found.media_end_s.max(source.duration_s)));
+    // Headers lie by themselves at times; a file whose boxes reach beyond its end was cut for certain.
+    source.partial |= cut && found.beyond_end;
     if let Some(header) = source.header_duration_s.filter(|h| facts::is_cut_short(*h, found.media_end_s.max(source.duration_s))) {
         let there = found.media_end_s.max(source.duration_s);
         problems.push(match facts::is_cut_short(header, found.other_end_s) {
@@ -156,6 +161,7 @@ mod tests {
                 rotation: 0,
                 mirrored: false,
                 interlaced: false,
+                bottom_first: false,
                 par: (1, 1),
                 bit_depth: 8,
                 hdr: None,

@@ -211,6 +211,7 @@ pub fn work(job: Job, alive: &mut Reporter) -> Result<Source> {
             .filter(|c| c.structure(0).is_some_and(|s| s.name().starts_with("audio/")))
             .map(|c| names::missing_decoder(c))
             .collect(),
+        beyond_end: super::look::boxes_reach_beyond(path, job.bytes),
         broke_off: match (&scan.fault, scan.stalled) {
             (Some(fault), _) => Some(fault.to_string()),
             (None, true) => Some("the demuxer hangs there".into()),
@@ -361,6 +362,7 @@ fn video(path: &Path, track: usize, packets: &Track, decoded: Option<&Track>, ti
             gst_video::VideoInterlaceMode::Mixed => decoded.interlaced > 0,
             _ => true,
         },
+        bottom_first: info.field_order() == gst_video::VideoFieldOrder::BottomFieldFirst,
         par: positive(info.par()).unwrap_or((1, 1)),
         bit_depth: info.format_info().depth().first().copied().unwrap_or(8),
         hdr,

@@ -62,6 +62,8 @@ impl PlanDir {
         match lock.try_lock() {
             Err(TryLockError::WouldBlock) => return Ok(None),
             Err(TryLockError::Error(e)) => return Err(e).doing(doing),
+            // Another `clean` may have freed it, and a run made it anew, since it was opened.
+            Ok(()) if !super::is_at(&lock, &self.path.join("lock")) => return Ok(None),
             Ok(()) => {}
         }
         // `plan.json` and the lock go last: what is left by a kill is still seen as a plan.
