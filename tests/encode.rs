@@ -26,7 +26,8 @@ fn joints(name: &str, access: &str) {
     for (label, chunk_s) in [("many", 1.2), ("one", 3600.0)] {
         let profile = small_profile(run.dir(), label, chunk_s);
         let out = run.dir().join(label);
-        let done = run.rivulet(&["encode", recording.to_str().unwrap(), "-o", out.to_str().unwrap(), "--profile", profile.to_str().unwrap()]);
+        let done =
+            run.rivulet(&["encode", recording.to_str().unwrap(), "-o", out.to_str().unwrap(), "--profile", profile.to_str().unwrap()]);
         assert_eq!(done.code, 0, "{name}: {}", done.err);
         made.push(digests(&out));
     }
@@ -111,7 +112,8 @@ fn the_same_bytes_however_often_it_is_killed() {
     let now = chunk_inodes(&run.dir().join("w3"));
     assert!(kept.iter().all(|(name, inode)| now.get(name) == Some(inode)), "a finished chunk was made again");
     assert_eq!(digests(&one), digests(&killed));
-    let left: Vec<_> = std::fs::read_dir(run.dir()).unwrap().flatten().map(|e| e.file_name()).filter(|n| n.to_string_lossy().starts_with('.')).collect();
+    let left: Vec<_> =
+        std::fs::read_dir(run.dir()).unwrap().flatten().map(|e| e.file_name()).filter(|n| n.to_string_lossy().starts_with('.')).collect();
     assert!(left.is_empty(), "left behind: {left:?}");
 }
 
@@ -166,7 +168,8 @@ fn a_failing_plug_in_is_named() {
     let text = include_str!("../pipelines/rung-h264.gst").replace("! appsink name=units", "! identity error-after=3 ! appsink name=units");
     std::fs::write(pipelines.join("rung-h264.gst"), text).unwrap();
     let out = run.dir().join("out");
-    let done = run.rivulet(&["encode", recording.to_str().unwrap(), "-o", out.to_str().unwrap(), "--pipelines", pipelines.to_str().unwrap()]);
+    let done =
+        run.rivulet(&["encode", recording.to_str().unwrap(), "-o", out.to_str().unwrap(), "--pipelines", pipelines.to_str().unwrap()]);
     assert_eq!(done.code, 1, "{}", done.err);
     assert!(done.err.contains("rung"), "{}", done.err);
     assert!(!out.exists());
@@ -194,7 +197,8 @@ fn broken_recordings_are_refused_or_kept_in_part() {
         let run = Run::new();
         let profile = small_profile(run.dir(), "p", 60.0);
         let out = run.dir().join("out");
-        let done = run.rivulet(&["encode", recording.to_str().unwrap(), "-o", out.to_str().unwrap(), "--profile", profile.to_str().unwrap()]);
+        let done =
+            run.rivulet(&["encode", recording.to_str().unwrap(), "-o", out.to_str().unwrap(), "--profile", profile.to_str().unwrap()]);
         let errors = done.err.lines().filter(|l| l.starts_with("error:")).count();
         match done.code {
             4 => assert!(errors == 1 && !out.exists(), "{name}: {}", done.err),
