@@ -17,6 +17,7 @@ pub mod avc;
 pub mod bandwidth;
 pub mod boxes;
 mod captions;
+pub mod deviations;
 pub mod fetch;
 mod iframes;
 mod init;
@@ -45,7 +46,7 @@ use std::path::{Path, PathBuf};
 pub enum Level {
     /// A broken MUST: the check fails.
     Must,
-    /// A broken SHOULD: a warning.
+    /// A broken SHOULD: a warning. In a package with `package.json` it is declared there, or it is a [`Level::Must`].
     Should,
     /// A deviation that `package.json` declares, with reason and cost.
     Declared,
@@ -172,11 +173,6 @@ impl Sink {
         let rule = rules::find(id).expect("every rule that is reported is in the table");
         self.push(rule, rule.level, at.into(), message.into());
     }
-    /// As [`Sink::add`], as a MUST whatever the table says.
-    fn add_must(&mut self, id: &'static str, at: impl Into<String>, message: impl Into<String>) {
-        let rule = rules::find(id).expect("every rule that is reported is in the table");
-        self.push(rule, Level::Must, at.into(), message.into());
-    }
     fn push(&mut self, rule: &'static Rule, level: Level, at: String, message: String) {
         let told = self.told.entry((rule.id, place(&at).to_string())).or_insert(0);
         *told += 1;
@@ -188,7 +184,8 @@ impl Sink {
         self.notes.insert(text.into());
     }
 
-    /// Applies the package's declared deviations.
+    /// Applies the package's declared deviations. Who writes `package.json` knows what is broken on purpose, so what it
+    /// does not declare fails, a SHOULD too.
     fn finish(mut self, package: Option<&Package>) -> Report {
         for ((id, file), told) in &self.told {
             if *told > Self::TELL
@@ -196,6 +193,9 @@ impl Sink {
             {
                 last.message += &format!(" (and {} more of this rule here)", told - Self::TELL);
             }
+        }
+        if package.is_some() {
+            self.findings.iter_mut().for_each(|f| f.level = Level::Must);
         }
         for deviation in package.map(|p| p.deviations.as_slice()).unwrap_or_default() {
             let mut happens = false;

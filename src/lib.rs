@@ -1,4 +1,37 @@
 //! Rivulet carries lectures over thin links: recordings in, HLS courses out.
+//!
+//! ```text
+//!  the studio                       one lecture                                a course            the learners
+//!
+//!  recordings ──ingest──▶ files ──probe──▶ Source ─┐
+//!                           │                      ├─plan──▶ Plan ──encode──▶ Package ─┐
+//!                           │           Profile ───┘                  │                ├─publish──▶ store ──serve──▶ pages,
+//!                           └─drafts──▶ course.toml ──────────────────┼────────────────┘          (releases)         media
+//!                                                                   check
+//! ```
+//!
+//! Facts, then a pure decision, then work, then a judge that trusts nobody: `plan` does no I/O, `encode` decides nothing, and
+//! nothing takes its final name before `check` has read it as a stranger would. Imports point up this list, never down; each
+//! foreign world (GStreamer, HTTP, the terminal) has one door. `tests/layers.rs` holds us to both.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`units`], [`rate`], [`link`] | quantities with their units; what a peak bit rate is; the links that learners have |
+//! | [`error`], [`clock`] | one error type with hint and exit code; time as a thing that is handed in |
+//! | [`progress`] | what the library says while it works, and how it is told to stop |
+//! | [`child`], [`workdir`], [`cache`] | media work in processes that may crash; what a plan has made so far; known digests |
+//! | [`picture`] | pixels between decoder and encoders: scale, turn, tone |
+//! | [`profile`], [`course`], [`manifest`] | ladders as data; the author's file; what a store says of a course |
+//! | [`package`] | the finished HLS of one lecture: `package.json`, playlists, MP4 boxes |
+//! | [`store`] | where releases live, and the contract that every store keeps |
+//! | [`probe`] | a recording file to facts: what it is, what is wrong, what will be repaired |
+//! | [`plan`] | profile and facts to rungs, segments, chunks, predicted bytes and seconds |
+//! | [`check`] | the HLS conformance checker, of any package on disk or over HTTP |
+//! | [`pipeline`] | `pipelines/*.gst`, GStreamer topology as text |
+//! | [`voice`], [`encode`] | the lecture's sound in one pass; a plan to a package, chunk by chunk |
+//! | [`ingest`] | recordings watched until whole, copied, verified, drafted into a course |
+//! | [`pages`], [`publish`], [`serve`] | the learner's HTML; a course into a store; a store over HTTP |
+//! | [`cli`] | flags in, one library call, print |
 #![forbid(unsafe_code)]
 
 pub mod cache;
@@ -11,6 +44,7 @@ pub mod encode;
 pub mod error;
 mod gst;
 pub mod ingest;
+pub mod link;
 pub mod manifest;
 pub mod offload;
 pub mod package;
@@ -22,6 +56,7 @@ pub mod probe;
 pub mod profile;
 pub mod progress;
 pub mod publish;
+pub mod rate;
 pub mod serve;
 pub mod store;
 pub mod units;

@@ -2,7 +2,6 @@
 //! function of it and of a naming rule.
 
 mod boxes;
-pub mod deviations;
 pub mod fragment;
 pub mod init;
 pub mod playlist;

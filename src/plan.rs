@@ -5,8 +5,9 @@ mod ladder;
 mod predict;
 mod schedule;
 
+pub use crate::link::{CLASSES, Class, class};
 pub use ladder::RungPlan;
-pub use predict::{CLASSES, Class, ClassPrediction, class};
+pub use predict::ClassPrediction;
 pub use schedule::{Chunk, Part, Picture, Slot};
 
 use crate::error::{Error, Kind, Result};

@@ -197,8 +197,8 @@ impl Profile {
             faults.push(("rungs".into(), "has no entry, expected at least one [[rungs]] table".into()));
         }
         for class in &self.classes {
-            if crate::plan::class(class).is_none() {
-                let known: Vec<_> = crate::plan::CLASSES.iter().map(|c| c.name).collect();
+            if crate::link::class(class).is_none() {
+                let known: Vec<_> = crate::link::CLASSES.iter().map(|c| c.name).collect();
                 faults.push(("classes".into(), format!("names \"{class}\", expected some of {}", known.join(", "))));
             }
         }

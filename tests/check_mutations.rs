@@ -2,11 +2,11 @@
 
 mod support;
 
-use rivulet::check::{Level, Report, Target, check};
+use rivulet::check::{Level, RULES, Report, Target, check};
 use rivulet::progress::Ctx;
 use std::collections::BTreeSet;
 use std::path::Path;
-use support::{DECLARED, good_package, read_package, reseal, write_package};
+use support::{DECLARED, GOOD, Shape, build, good_package, read_package, reseal, write_package};
 
 fn run(dir: &Path) -> Report {
     check(&Target::Directory(dir.to_path_buf()), &Ctx::silent()).unwrap()
@@ -69,6 +69,54 @@ fn patch(dir: &Path, file: &str, name: &[u8; 4], nth: usize, skip: isize, bytes:
     std::fs::write(dir.join(file), data).unwrap();
 }
 
+/// Puts lines at the end of the master.
+fn append(dir: &Path, lines: &str) {
+    let text = std::fs::read_to_string(dir.join("master.m3u8")).unwrap();
+    std::fs::write(dir.join("master.m3u8"), format!("{text}{lines}\n")).unwrap();
+}
+
+/// Takes out of the master every line that has `mark`, and the line after it where it names a variant.
+fn without(dir: &Path, mark: impl Fn(&str, &str) -> bool) {
+    let text = std::fs::read_to_string(dir.join("master.m3u8")).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let gone = |i: usize| lines.get(i).is_some_and(|l| l.starts_with("#EXT-X-") && mark(l, lines.get(i + 1).unwrap_or(&"")));
+    let stream = |i: usize| lines[i].starts_with("#EXT-X-STREAM-INF");
+    let kept: Vec<&str> = (0..lines.len()).filter(|i| !(gone(*i) || *i > 0 && gone(i - 1) && stream(i - 1))).map(|i| lines[i]).collect();
+    assert!(kept.len() < lines.len(), "nothing was taken out");
+    std::fs::write(dir.join("master.m3u8"), kept.join("\n") + "\n").unwrap();
+}
+
+/// Writes another value for H.264 in every CODECS of the master.
+fn avc_is(dir: &Path, codec: impl Fn(&str) -> String) {
+    let text = std::fs::read_to_string(dir.join("master.m3u8")).unwrap();
+    let mut parts = text.split("avc1.");
+    let mut out = parts.next().unwrap().to_string();
+    parts.for_each(|p| out += &format!("{}{}", codec(&p[..6]), &p[6..]));
+    std::fs::write(dir.join("master.m3u8"), out).unwrap();
+}
+
+const CUES: &str = "WEBVTT\nX-TIMESTAMP-MAP=LOCAL:00:00:00.000,MPEGTS:0\n\n00:00.000 --> 00:02.500\nXin chào\n";
+
+/// Adds captions to the master.
+fn captions(dir: &Path, text: &str, attributes: &str, seconds: u32) {
+    append(dir, &format!("#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID=\"s\",NAME=\"Captions\",{attributes}URI=\"s.m3u8\""));
+    let list = format!(
+        "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:16\n#EXT-X-PLAYLIST-TYPE:VOD\n#EXTINF:{seconds},\ns.vtt\n#EXT-X-ENDLIST\n"
+    );
+    std::fs::write(dir.join("s.m3u8"), list).unwrap();
+    std::fs::write(dir.join("s.vtt"), text).unwrap();
+}
+
+/// Adds a variant of MPEG-TS segments, of 20 packets each.
+fn transport_stream(dir: &Path, attributes: &str) {
+    let packet = [&[0x47u8][..], &[0xff; 187]].concat();
+    std::fs::write(dir.join("t.ts"), packet.repeat(20)).unwrap();
+    let segments: String = [6, 6, 4].iter().map(|s| format!("#EXTINF:{s},\nt.ts\n")).collect();
+    let head = "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:6\n#EXT-X-PLAYLIST-TYPE:VOD\n";
+    std::fs::write(dir.join("t.m3u8"), format!("{head}{segments}#EXT-X-ENDLIST\n")).unwrap();
+    append(dir, &format!("#EXT-X-STREAM-INF:BANDWIDTH=7520,AVERAGE-BANDWIDTH=5640,{attributes}\nt.m3u8"));
+}
+
 type Plant = fn(&Path);
 
 /// Rule, what is planted, and rules that cannot but break with it.
@@ -112,7 +160,130 @@ const FAULTS: &[(&str, &str, Plant, &[&str])] = &[
         &["apple-7.5", "rivulet-package"],
     ),
     ("apple-8.14", "a lone discontinuity", |d| edit(d, "v-144p.m3u8", "#EXTINF:4", "#EXT-X-DISCONTINUITY\n#EXTINF:4"), &[]),
+    (
+        "rfc8216bis-4.4.4.2",
+        "a range that is none",
+        |d| edit(d, "v-144p.m3u8", "#EXT-X-BYTERANGE", "#EXT-X-BYTERANGE:x\n#EXT-X-BYTERANGE"),
+        &[],
+    ),
+    ("rfc8216bis-4.4.4.5", "a map without URI", |d| edit(d, "v-144p.m3u8", "#EXT-X-MAP", "#EXT-X-MAP:BYTERANGE=\"9@0\"\n#EXT-X-MAP"), &[]),
+    (
+        "rfc8216bis-4.4.4.3",
+        "another size, and no discontinuity",
+        |d| {
+            let map = format!("#EXT-X-MAP:URI=\"v-72p.mp4\",BYTERANGE=\"{}@0\"\n#EXTINF:4", read_package(d).rungs[0].init_bytes);
+            edit(d, "v-144p.m3u8", "#EXTINF:4", &map);
+        },
+        &[],
+    ),
+    ("rfc8216bis-4.1-mixed", "a media tag in the master", |d| edit(d, "master.m3u8", "#EXTM3U", "#EXTM3U\n#EXT-X-TARGETDURATION:6"), &[]),
+    (
+        "rfc8216bis-6.2.4-target",
+        "another target duration for one rung",
+        |d| edit(d, "v-144p.m3u8", "DURATION:6", "DURATION:7"),
+        &["apple-7.5", "rivulet-package"],
+    ),
+    (
+        "apple-7.5",
+        "a target duration of 7 s everywhere",
+        |d| {
+            for entry in std::fs::read_dir(d).unwrap() {
+                let name = entry.unwrap().file_name().into_string().unwrap();
+                if name.ends_with(".m3u8") && !["master.m3u8", "floor.m3u8", "video.m3u8"].contains(&&*name) {
+                    edit(d, &name, "DURATION:6", "DURATION:7");
+                }
+            }
+            change(d, |p| p.target_duration_s = 7);
+        },
+        &[],
+    ),
+    // Every EXTINF is over such a target too, and the other playlists have another.
+    (
+        "apple-7.7",
+        "a target duration that is a second short",
+        |d| edit(d, "v-144p.m3u8", "DURATION:6", "DURATION:5"),
+        &["rfc8216bis-4.4.3.1", "rfc8216bis-6.2.4-target", "apple-7.5", "rivulet-package"],
+    ),
+    // The sum of EXTINF is what is off, so it is off from the media as well.
+    (
+        "apple-8.3",
+        "a voice that is said to end later",
+        |d| edit(d, "a-opus.m3u8", "#EXTINF:4.02000", "#EXTINF:5.20000"),
+        &["apple-8.1", "rivulet-bandwidth-1pct"],
+    ),
+    // Of what cannot be opened no channels are known, and the declared mono is not seen.
+    ("apple-8.20", "fMP4 without EXT-X-MAP", |d| edit(d, "v-72p.m3u8", "#EXT-X-MAP", "#EXT-MAP"), &["rivulet-stale-deviation"]),
+    ("apple-8.22", "a voice cut elsewhere", |d| build(d, &Shape { opus_packets: [95, 103, 69], ..GOOD }), &[]),
+    // Captions.
+    (
+        "rfc8216bis-3.1.4",
+        "a cue that ends before it starts",
+        |d| captions(d, &CUES.replace("02.500", "00.000"), "LANGUAGE=\"vi\",", 16),
+        &[],
+    ),
+    ("apple-4.7", "captions without LANGUAGE", |d| captions(d, CUES, "", 16), &[]),
+    ("apple-5.2", "captions that are SRT", |d| captions(d, "1\n00:00:00,000 --> 00:00:02,500\nXin\n", "LANGUAGE=\"vi\",", 16), &[]),
+    ("apple-5.3", "no X-TIMESTAMP-MAP", |d| captions(d, "WEBVTT\n\n00:00.000 --> 00:02.500\nXin\n", "LANGUAGE=\"vi\",", 16), &[]),
+    ("apple-5.5", "captions that end early", |d| captions(d, CUES, "LANGUAGE=\"vi\",", 10), &[]),
     // Master.
+    ("rfc8216bis-4.4.6.2", "no BANDWIDTH", |d| attribute(d, "RESOLUTION=128x72,FRAME-RATE", "BANDWIDTH", |_| None), &[]),
+    ("rfc8216bis-4.4.6.3", "no BANDWIDTH of I-frames", |d| attribute(d, "I-FRAME", "BANDWIDTH", |_| None), &[]),
+    (
+        "rfc8216bis-unreadable",
+        "a playlist that is not there",
+        |d| append(d, "#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID=\"s\",NAME=\"x\",LANGUAGE=\"vi\",URI=\"gone.m3u8\""),
+        &[],
+    ),
+    ("apple-1.3a", "every variant is of level 5.1", |d| avc_is(d, |c| format!("avc1.{}33", &c[..4])), &["apple-9.1-codecs"]),
+    ("apple-1.12", "no variant is H.264", |d| avc_is(d, |_| "hvc1.1.6.L30".into()), &["apple-9.1", "apple-9.1-codecs"]),
+    ("apple-1.33", "another shape", |d| edit(d, "master.m3u8", "RESOLUTION=128x72", "RESOLUTION=129x71"), &[]),
+    (
+        "apple-2.1",
+        "sound alone in MPEG-TS",
+        |d| transport_stream(d, "CODECS=\"mp4a.40.2\""),
+        // It is an audio-only variant, and of unopened sound no channels are known.
+        &["apple-9.20", "rivulet-stale-deviation"],
+    ),
+    (
+        "apple-9.5",
+        "sound and picture in one stream",
+        |d| transport_stream(d, "CODECS=\"avc1.64000a,mp4a.40.2\",RESOLUTION=64x36,FRAME-RATE=2.000"),
+        &["rivulet-stale-deviation"],
+    ),
+    // What is in package.json and in no playlist, and declared deviations of what is gone.
+    ("apple-6.1", "no I-frames", |d| without(d, |l, _| l.contains("I-FRAME")), &["rivulet-package", "rivulet-stale-deviation"]),
+    ("apple-6.6", "one I-frame rendition", |d| without(d, |l, _| l.contains("I-FRAME") && l.contains("i-144p")), &["rivulet-package"]),
+    ("apple-9.9", "one rung", |d| without(d, |_, next| next.starts_with("v-144p")), &[]),
+    ("apple-9.10", "one variant of the highest resolution", |d| without(d, |_, next| next == "v-144p-hi.m3u8"), &[]),
+    (
+        "apple-9.12",
+        "nobody says that segments are independent",
+        |d| {
+            edit(d, "master.m3u8", "#EXT-X-INDEPENDENT-SEGMENTS\n", "");
+            edit(d, "v-144p.m3u8", "#EXT-X-INDEPENDENT-SEGMENTS\n", "");
+        },
+        &["apple-9.11"],
+    ),
+    ("apple-9.16", "VIDEO-RANGE on one variant", |d| edit(d, "master.m3u8", "FRAME-RATE=2.000", "FRAME-RATE=2.000,VIDEO-RANGE=SDR"), &[]),
+    ("apple-9.19", "SCORE on one variant", |d| edit(d, "master.m3u8", "FRAME-RATE=2.000", "FRAME-RATE=2.000,SCORE=1.0"), &[]),
+    (
+        "apple-9.20",
+        "a variant of sound alone",
+        |d| {
+            std::fs::copy(d.join("a-opus.m3u8"), d.join("b.m3u8")).unwrap();
+            let (peak, average) = (read_package(d).voices[0].peak_bps, read_package(d).voices[0].average_bps);
+            append(d, &format!("#EXT-X-STREAM-INF:BANDWIDTH={peak},AVERAGE-BANDWIDTH={average},CODECS=\"opus\"\nb.m3u8"));
+        },
+        &[],
+    ),
+    ("apple-1.30", "one dense segment", |d| build(d, &Shape { burst_bytes: 100_000, ..GOOD }), &[]),
+    // A floor that is dense only in its first segment is bursty too, and its I-frames, declared as large, are a small share.
+    (
+        "apple-9.21",
+        "a floor over 192 kbit/s",
+        |d| build(d, &Shape { burst_bytes: 400_000, ..GOOD }),
+        &["apple-1.30", "rivulet-stale-deviation"],
+    ),
     ("rfc8216bis-4.2", "an attribute twice", |d| edit(d, "master.m3u8", "FRAME-RATE=2.000", "FRAME-RATE=2.000,FRAME-RATE=2.000"), &[]),
     ("rfc8216bis-4.4.6.1", "DEFAULT without AUTOSELECT", |d| edit(d, "master.m3u8", "AUTOSELECT=YES", "AUTOSELECT=NO"), &[]),
     ("rfc8216bis-4.4.6.1.1", "groups with other members", |d| edit(d, "master.m3u8", "NAME=\"Voice\"", "NAME=\"Other\""), &[]),
@@ -166,7 +337,36 @@ const FAULTS: &[(&str, &str, Plant, &[&str])] = &[
         &[],
     ),
     ("apple-8.10", "no LANGUAGE", |d| edit(d, "master.m3u8", "LANGUAGE=\"vi\",", ""), &[]),
-    // Boxes.
+    // Boxes. Another codec than CODECS and package.json say is told there too.
+    (
+        "apple-1.1",
+        "MPEG-4 part 2",
+        |d| patch(d, "v-144p.mp4", b"avc1", 0, 0, b"mp4v"),
+        &["apple-9.1", "apple-9.1-codecs", "rivulet-package"],
+    ),
+    ("apple-1.3", "High 10", |d| patch(d, "v-144p.mp4", b"avcC", 0, 5, &[110]), &["apple-9.1-codecs", "rivulet-package"]),
+    ("apple-1.4", "Main", |d| patch(d, "v-144p.mp4", b"avcC", 0, 5, &[77]), &["apple-9.1-codecs", "rivulet-package"]),
+    // frame_mbs_only_flag 0, and no VUI to keep the length.
+    ("apple-1.14", "field pictures", |d| patch(d, "v-144p.mp4", b"avcC", 0, 20, &[0x60]), &[]),
+    // Forty times the timescale: 80 pictures a second, and every time is off with them.
+    (
+        "apple-1.19",
+        "80 pictures a second",
+        |d| patch(d, "v-144p.mp4", b"mdhd", 0, 16, &3_600_000u32.to_be_bytes()),
+        &["apple-8.1", "apple-8.22", "rfc8216bis-4.4.6.2-frame-rate", "rivulet-boundaries"],
+    ),
+    ("apple-1.21", "other primaries in one rung", |d| patch(d, "v-144p.mp4", b"colr", 0, 9, &[9]), &[]),
+    (
+        "apple-2.4",
+        "HE-AAC of 75 kbit/s",
+        |d| {
+            build(d, &Shape { aac_bytes: 400, ..GOOD });
+            patch(d, "a-aac.mp4", b"esds", 0, 30, &[0x2b]);
+        },
+        &["apple-9.1-codecs", "rivulet-package"],
+    ),
+    ("apple-2.17", "two sound tracks", |d| build(d, &Shape { twice: true, ..GOOD }), &[]),
+    ("apple-2.24", "SBR that nobody announced", |d| build(d, &Shape { aac_samples: 2048, ..GOOD }), &[]),
     ("rfc8216bis-3.1.2-init", "no mvex", |d| patch(d, "v-144p.mp4", b"mvex", 0, 0, b"free"), &[]),
     ("rfc8216bis-3.1.2-segment", "no tfdt", |d| patch(d, "v-144p.mp4", b"tfdt", 1, 0, b"free"), &["apple-7.3"]),
     ("rfc8216bis-3.1.2-segment", "a sample outside the mdat", |d| patch(d, "v-144p.mp4", b"trun", 1, 60, &[0, 1, 0, 0]), &[]),
@@ -209,7 +409,8 @@ const FAULTS: &[(&str, &str, Plant, &[&str])] = &[
             let bytes = read_package(d).rungs[2].segments[1].iframe_bytes.unwrap();
             edit(d, "i-144p-hi.m3u8", &format!("BYTERANGE:{bytes}@"), &format!("BYTERANGE:{}@", bytes - 1));
         },
-        &[],
+        // package.json has the range as well.
+        &["rivulet-segments"],
     ),
     ("iso14496-12-8.6.6", "an edit at double speed", |d| patch(d, "a-aac.mp4", b"elst", 0, 21, &[2]), &[]),
     ("iso14496-12-priming", "Opus delay not signalled", |d| patch(d, "a-opus.mp4", b"elst", 0, 18, &[0, 0]), &[]),
@@ -231,6 +432,11 @@ const UNSEALED: &[(&str, &str, Plant)] = &[
     ("rivulet-segment-digest", "a wrong segment digest", |d| change(d, |p| p.rungs[1].segments[2].sha256 = p.plan)),
     ("rivulet-segments", "a wrong duration", |d| change(d, |p| p.voices[0].segments[1].duration += 1)),
     ("rivulet-segments", "a wrong offset", |d| change(d, |p| p.voices[0].segments[1].offset += 1)),
+    ("rivulet-segments", "a wrong I-frame", |d| change(d, |p| *p.rungs[1].segments[1].iframe_bytes.as_mut().unwrap() += 1)),
+    ("rivulet-rates", "a wrong peak", |d| change(d, |p| p.rungs[1].peak_bps += 200)),
+    ("rivulet-rates", "a wrong average", |d| change(d, |p| p.voices[1].average_bps -= 200)),
+    ("rivulet-rates", "a wrong I-frame peak", |d| change(d, |p| p.rungs[0].iframe_peak_bps += 200)),
+    ("rivulet-rates", "a wrong I-frame average", |d| change(d, |p| p.rungs[2].iframe_average_bps -= 200)),
     ("rivulet-boundaries", "a wrong boundary", |d| change(d, |p| p.boundaries_s[1] = 6.5)),
     ("rivulet-package", "a wrong codec", |d| change(d, |p| p.rungs[0].codec = "avc1.640029".into())),
     ("rivulet-package", "a rung that is not there", |d| {
@@ -290,6 +496,45 @@ fn each_fault_of_package_json_triggers_its_own_rule_and_no_other() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Rules that no fault here can break, and where they are tested.
+const ELSEWHERE: [(&str, &str); 5] = [
+    ("apple-8.18", "of a server: tests/check_http.rs"),
+    ("apple-10.1", "of a server: tests/check_http.rs"),
+    ("apple-10.4", "of a server: tests/check_http.rs"),
+    ("rivulet-range", "of a server: tests/check_http.rs"),
+    ("apple-12.1", "of a server that is not this machine: src/check/served.rs"),
+];
+
+// The good package breaks DECLARED, and the test of it says that they are found.
+#[test]
+fn every_rule_has_a_fault_that_breaks_it() {
+    let planted: BTreeSet<&str> =
+        FAULTS.iter().map(|f| f.0).chain(UNSEALED.iter().map(|f| f.0)).chain(ELSEWHERE.iter().map(|e| e.0)).chain(DECLARED).collect();
+    assert_eq!(RULES.iter().map(|r| r.id).collect::<BTreeSet<_>>(), planted);
+}
+
+#[test]
+fn captions_that_are_right_break_nothing() {
+    let package = good_package();
+    captions(package.path(), CUES, "LANGUAGE=\"vi\",", 16);
+    reseal(package.path());
+    let report = run(package.path());
+    assert_eq!(undeclared(&report), BTreeSet::new(), "{:#?}", report.findings);
+}
+
+// Who writes package.json knows what is broken on purpose: a SHOULD that is not declared there fails. A stranger is warned.
+#[test]
+fn an_undeclared_should_fails_in_a_package_of_ours_and_warns_elsewhere() {
+    let package = good_package();
+    edit(package.path(), "master.m3u8", "FRAME-RATE=2.000", "FRAME-RATE=2.000,SCORE=1.0");
+    reseal(package.path());
+    let level = |report: &Report| report.findings.iter().find(|f| f.rule == "apple-9.19").map(|f| f.level);
+    let ours = run(package.path());
+    assert_eq!((level(&ours), ours.passes()), (Some(Level::Must), false));
+    std::fs::remove_file(package.path().join("package.json")).unwrap();
+    assert_eq!(level(&run(package.path())), Some(Level::Should));
 }
 
 #[test]

@@ -1,38 +1,10 @@
-//! BANDWIDTH and AVERAGE-BANDWIDTH against what was measured. Peaks are the RFC's: the largest bit rate of any contiguous
-//! set of segments whose durations sum to between 0.5 and 1.5 target durations. Container overhead counts.
+//! BANDWIDTH and AVERAGE-BANDWIDTH against what was measured. What a peak is stands in [`crate::rate`]. Container overhead
+//! counts.
 
+use super::Sink;
 use super::fetch::redacted;
 use super::m3u8::Variant;
 use super::measure::{Multi, Role, Subject};
-use super::{Level, Sink};
-
-/// The peak bit rate of segments given as (bits, seconds). Where no set of them has a fitting length (a lecture shorter
-/// than half a target duration), the rate of the whole.
-pub fn peak_bps(segments: &[(f64, f64)], target_s: f64) -> f64 {
-    // EXTINF has five or six decimals; a set of exactly 1.5 target durations counts.
-    const SLACK: f64 = 1e-4;
-    let mut peak = None::<f64>;
-    for from in 0..segments.len() {
-        let (mut bits, mut seconds) = (0.0, 0.0);
-        for (b, s) in &segments[from..] {
-            bits += b;
-            seconds += s;
-            if seconds > 1.5 * target_s + SLACK {
-                break;
-            }
-            if seconds >= 0.5 * target_s - SLACK && seconds > 0.0 {
-                peak = Some(peak.unwrap_or(0.0).max(bits / seconds));
-            }
-        }
-    }
-    peak.unwrap_or_else(|| average_bps(segments))
-}
-
-/// All bits by all seconds; 0 where there are none.
-pub fn average_bps(segments: &[(f64, f64)]) -> f64 {
-    let (bits, seconds) = segments.iter().fold((0.0, 0.0), |(b, s), x| (b + x.0, s + x.1));
-    if seconds > 0.0 { bits / seconds } else { 0.0 }
-}
 
 /// Measured peak and average of a rendition.
 #[derive(Debug, Clone, Copy, Default)]
@@ -45,7 +17,7 @@ fn rate(subject: &Subject, media: usize) -> Option<Rate> {
     let media = &subject.media[media];
     // A segment that could not be read would make every rate wrong; it is told already.
     let whole = !media.segments.is_empty() && media.segments.iter().all(|s| s.bytes > 0);
-    whole.then(|| Rate { peak: peak_bps(&media.rates(), media.target_s()), average: average_bps(&media.rates()) })
+    whole.then(|| Rate { peak: media.peak_bps(), average: media.average_bps() })
 }
 
 /// The most that any member of a variant's group of a type costs.
@@ -63,7 +35,6 @@ fn off(said: f64, measured: f64) -> f64 {
 }
 
 pub(super) fn check(subject: &Subject, sink: &mut Sink) {
-    let strict = if subject.package.is_some() { Level::Must } else { Level::Should };
     for multi in &subject.multivariants {
         for (variant, media) in multi.playlist.variants.iter().zip(&multi.variants) {
             let Some(video) = media.and_then(|m| rate(subject, m)) else { continue };
@@ -83,14 +54,14 @@ pub(super) fn check(subject: &Subject, sink: &mut Sink) {
                     sink.add("apple-9.13", at.clone(), message);
                 }
                 let error = off(said, if left_out { video.peak } else { sum.peak });
-                tell("BANDWIDTH", "apple-1.27", said, error, &made, left_out, strict, &at, sink);
+                tell("BANDWIDTH", "apple-1.27", said, error, &made, left_out, &at, sink);
             }
             if let Some(said) = variant.attributes.number::<f64>("AVERAGE-BANDWIDTH") {
                 let made = format!(
                     "measured are {:.0}: {:.0} of {} and {:.0} of its groups",
                     sum.average, video.average, variant.uri, extra.average
                 );
-                tell("AVERAGE-BANDWIDTH", "apple-1.26", said, off(said, sum.average), &made, false, strict, &at, sink);
+                tell("AVERAGE-BANDWIDTH", "apple-1.26", said, off(said, sum.average), &made, false, &at, sink);
             }
             if sum.average > 0.0 && sum.peak > 2.0 * sum.average && multi.role == Role::Master {
                 sink.add(
@@ -112,7 +83,7 @@ pub(super) fn check(subject: &Subject, sink: &mut Sink) {
             let at = format!("{} line {}", redacted(&multi.at), variant.line);
             if let Some(said) = variant.attributes.number::<f64>("BANDWIDTH") {
                 let made = format!("the measured peak of {} is {:.0}", variant.uri, measured.peak);
-                tell("BANDWIDTH", "apple-6.9", said, off(said, measured.peak), &made, false, strict, &at, sink);
+                tell("BANDWIDTH", "apple-6.9", said, off(said, measured.peak), &made, false, &at, sink);
             }
             iframe_share(subject, multi, variant, media, measured, &at, sink);
         }
@@ -120,15 +91,12 @@ pub(super) fn check(subject: &Subject, sink: &mut Sink) {
 }
 
 #[allow(clippy::too_many_arguments)]
-fn tell(name: &str, rule: &'static str, said: f64, error: f64, made: &str, named: bool, strict: Level, at: &str, sink: &mut Sink) {
+fn tell(name: &str, rule: &'static str, said: f64, error: f64, made: &str, named: bool, at: &str, sink: &mut Sink) {
     let message = format!("{name}={said:.0} is {:+.1} % off; {made}", 100.0 * error);
     if error.abs() > 0.10 {
         sink.add(rule, at, message);
     } else if error.abs() > 0.01 && !named {
-        match strict {
-            Level::Must => sink.add_must("rivulet-bandwidth-1pct", at, message),
-            _ => sink.add("rivulet-bandwidth-1pct", at, message),
-        }
+        sink.add("rivulet-bandwidth-1pct", at, message);
     }
 }
 
@@ -154,29 +122,5 @@ fn iframe_share(subject: &Subject, multi: &Multi, variant: &Variant, media: usiz
                 wanted / 1e3
             ),
         );
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_short_dense_tail_counts_only_with_its_neighbours() {
-        // 6 s target: a segment of 2 s alone is too short to be a peak; with the one before it is 8 s.
-        let segments = [(6e5, 6.0), (6e5, 6.0), (4e5, 2.0)];
-        assert_eq!(peak_bps(&segments, 6.0), 1e6 / 8.0);
-    }
-
-    #[test]
-    fn a_set_of_exactly_one_and_a_half_targets_counts() {
-        assert_eq!(peak_bps(&[(3e5, 3.0), (6e5, 6.0)], 6.0), 1e5);
-        assert_eq!(peak_bps(&[(9e5, 3.0), (1e5, 6.0)], 6.0), 3e5);
-    }
-
-    #[test]
-    fn a_lecture_shorter_than_half_a_target_has_its_own_rate_as_peak() {
-        assert_eq!(peak_bps(&[(1e5, 1.0)], 6.0), 1e5);
-        assert_eq!(peak_bps(&[], 6.0), 0.0);
     }
 }

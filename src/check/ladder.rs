@@ -1,7 +1,6 @@
 //! Rules on a multivariant playlist as a whole: attributes, groups, the ladder that players see.
 
 use super::Sink;
-use super::bandwidth::{average_bps, peak_bps};
 use super::fetch::redacted;
 use super::m3u8::{Attributes, Variant};
 use super::measure::{Container, Media, Multi, Role, Subject, Use};
@@ -180,13 +179,8 @@ fn variants(subject: &Subject, multi: &Multi, sink: &mut Sink) {
         }
         if a.get("AVERAGE-BANDWIDTH").is_none() {
             let cost = media.map(|m| {
-                let rates = subject.media[m].rates();
-                format!(
-                    "; {} has a peak of {:.0} and an average of {:.0} bit/s",
-                    v.uri,
-                    peak_bps(&rates, subject.media[m].target_s()),
-                    average_bps(&rates)
-                )
+                let media = &subject.media[m];
+                format!("; {} has a peak of {:.0} and an average of {:.0} bit/s", v.uri, media.peak_bps(), media.average_bps())
             });
             sink.add("apple-9.14", at.clone(), format!("there is no AVERAGE-BANDWIDTH{}", cost.unwrap_or_default()));
         }

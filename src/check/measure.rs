@@ -8,6 +8,7 @@ use super::{Sink, segment};
 use crate::error::{Error, Kind, Result};
 use crate::package::Package;
 use crate::progress::{Ctx, Event, Unit};
+use crate::rate;
 use crate::units::Digest;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -129,9 +130,20 @@ impl Media {
     pub fn duration_s(&self) -> f64 {
         self.playlist.segments.iter().map(|s| s.duration_s).sum()
     }
-    /// Bits and seconds of every segment.
-    pub fn rates(&self) -> Vec<(f64, f64)> {
-        self.segments.iter().zip(&self.playlist.segments).map(|(s, p)| (s.bytes as f64 * 8.0, p.duration_s)).collect()
+    /// Of bytes as read and EXTINF as said; see [`crate::rate`].
+    pub fn peak_bps(&self) -> f64 {
+        rate::peak_bps(&self.pieces(), self.playlist.target_duration_s.unwrap_or(0))
+    }
+    pub fn average_bps(&self) -> f64 {
+        rate::average_bps(&self.pieces())
+    }
+    fn pieces(&self) -> Vec<rate::Piece> {
+        let micros = |s: f64| (s * 1e6).round() as u64;
+        self.segments
+            .iter()
+            .zip(&self.playlist.segments)
+            .map(|(s, p)| rate::Piece { bytes: s.bytes, micros: micros(p.duration_s) })
+            .collect()
     }
     /// Samples and ticks in all.
     pub fn totals(&self) -> (u64, u64) {

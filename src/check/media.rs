@@ -25,6 +25,7 @@ pub(super) fn check(subject: &Subject, sink: &mut Sink) {
                 audio(media, track, subject, sink);
             }
             fragments(media, sink);
+            changes(media, sink);
             time(media, sink);
         }
     }
@@ -108,7 +109,7 @@ fn video(media: &Media, track: &Track, sink: &mut Sink) {
             sink.add("apple-1.14", at, "the SPS allows field pictures (frame_mbs_only_flag is 0)");
         }
         let rate = media.frame_rate().unwrap_or(0.0);
-        let peak = super::bandwidth::peak_bps(&media.rates(), media.target_s());
+        let peak = media.peak_bps();
         if let Some(least) = avc::least_level(sps, rate, peak).filter(|least| *least < sps.level) {
             sink.add(
                 "apple-1.11",
@@ -159,7 +160,7 @@ fn audio(media: &Media, track: &Track, subject: &Subject, sink: &mut Sink) {
     let at = redacted(&media.at);
     let entry = &track.entry;
     if let Some(aac) = entry.aac {
-        let average = super::bandwidth::average_bps(&media.rates());
+        let average = media.average_bps();
         if matches!(aac.object_type, 5 | 29) && average > 64e3 * 1.05 && media.track(b"vide").is_none() {
             sink.add("apple-2.4", at, format!("HE-AAC at {:.0} kbit/s", average / 1e3));
         }
@@ -310,6 +311,25 @@ fn fragments(media: &Media, sink: &mut Sink) {
             }
             [_] => {}
             _ => sink.add("iso14496-12-8.6.6", at, format!("{} edits", real.len())),
+        }
+    }
+}
+
+/// Another initialization section with other tracks in it, and no EXT-X-DISCONTINUITY in front.
+fn changes(media: &Media, sink: &mut Sink) {
+    let tracks = |n: usize| {
+        let init = media.inits.get(media.playlist.segments[n].map?)?.as_ref()?;
+        Some(init.tracks.iter().map(|t| (t.id, t.handler, t.timescale, &t.entry.codec, t.entry.width, t.entry.height)).collect::<Vec<_>>())
+    };
+    for n in 1..media.playlist.segments.len() {
+        if media.playlist.segments[n].discontinuity || media.playlist.segments[n].map == media.playlist.segments[n - 1].map {
+            continue;
+        }
+        if let (Some(before), Some(after)) = (tracks(n - 1), tracks(n))
+            && before != after
+        {
+            let message = "its EXT-X-MAP has other tracks than the one before, and there is no EXT-X-DISCONTINUITY";
+            sink.add("rfc8216bis-4.4.4.3", media.segment(n), message);
         }
     }
 }

@@ -6,6 +6,7 @@ use super::measure::{Media, Subject, Use};
 use crate::error::{Kind, Result, ResultExt};
 use crate::package::{Package, Segment};
 use crate::progress::Ctx;
+use crate::rate;
 use crate::units::Digest;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -34,6 +35,12 @@ pub(super) fn check(package: &Package, subject: &Subject, dir: &Path, ctx: &Ctx,
         let uri = format!("v-{}.m3u8", rung.name);
         let Some(media) = find(subject, &uri, Use::Variant, sink) else { continue };
         segments(media, &rung.segments, rung.init_bytes, rung.bytes, package, &mut explained, sink);
+        if let Some(stills) = find(subject, &format!("i-{}.m3u8", rung.name), Use::IFrames, sink) {
+            iframes(stills, &rung.segments, sink);
+        }
+        rates(&uri, "", (rung.peak_bps, rung.average_bps), &rung.segments, 90_000, package, |s| s.bytes, sink);
+        let iframe = (rung.iframe_peak_bps, rung.iframe_average_bps);
+        rates(&uri, "iframe_", iframe, &rung.segments, 90_000, package, |s| s.iframe_bytes.unwrap_or(s.bytes), sink);
         if let Some(track) = media.track(b"vide") {
             facts(&uri, &[("codec", &rung.codec, &track.entry.codec)], sink);
             boundaries(media, track.timescale, package, sink);
@@ -43,6 +50,7 @@ pub(super) fn check(package: &Package, subject: &Subject, dir: &Path, ctx: &Ctx,
         let uri = format!("a-{}.m3u8", voice.name);
         let Some(media) = find(subject, &uri, Use::Audio, sink) else { continue };
         segments(media, &voice.segments, voice.init_bytes, voice.bytes, package, &mut explained, sink);
+        rates(&uri, "", (voice.peak_bps, voice.average_bps), &voice.segments, voice.rate_hz, package, |s| s.bytes, sink);
         if let Some(track) = media.track(b"soun") {
             facts(&uri, &[("codec", &voice.codec, &track.entry.codec)], sink);
         }
@@ -117,6 +125,44 @@ fn segments(media: &Media, said: &[Segment], init: u64, bytes: u64, package: &Pa
             NAME,
             format!("bytes of {} are {bytes} in its rendition and {} in files", media.at, file.map_or(0, |f| f.bytes)),
         );
+    }
+}
+
+/// `iframe_bytes` against the ranges of the I-frame playlist.
+fn iframes(media: &Media, said: &[Segment], sink: &mut Sink) {
+    if said.len() != media.segments.len() {
+        let message = format!("package.json has {} segments, the I-frame playlist {}", said.len(), media.segments.len());
+        return sink.add("rivulet-segments", media.at.clone(), message);
+    }
+    for (n, (said, real)) in said.iter().zip(&media.segments).enumerate() {
+        // One that could not be read is told already.
+        let wanted = (said.offset, said.iframe_bytes.unwrap_or(said.bytes));
+        if real.bytes > 0 && wanted != (real.offset, real.bytes) {
+            let message = format!("package.json has an I-frame of {}@{}, the playlist {}@{}", wanted.1, wanted.0, real.bytes, real.offset);
+            sink.add("rivulet-segments", media.segment(n), message);
+        }
+    }
+}
+
+/// Rates as said against the segments as said, which are held against the media one by one.
+#[allow(clippy::too_many_arguments)]
+fn rates(
+    uri: &str,
+    prefix: &str,
+    said: (u64, u64),
+    segments: &[Segment],
+    timescale: u32,
+    package: &Package,
+    bytes: impl Fn(&Segment) -> u64,
+    sink: &mut Sink,
+) {
+    let pieces: Vec<_> = segments.iter().map(|s| rate::Piece { bytes: bytes(s), micros: rate::micros(s.duration, timescale) }).collect();
+    let real = (rate::peak_bps(&pieces, package.target_duration_s.into()), rate::average_bps(&pieces));
+    for (name, said, real) in [("peak_bps", said.0, real.0), ("average_bps", said.1, real.1)] {
+        // Up or down to whole bits, either will do.
+        if (said as f64 - real).abs() > 1.0 + 1e-6 * real {
+            sink.add("rivulet-rates", NAME, format!("{prefix}{name} of {uri} is {said}, its segments give {real:.0}"));
+        }
     }
 }
 

@@ -182,8 +182,9 @@ pub const RULES: &[Rule] = &[
     must("rivulet-files", OURS, "every file that package.json names is there, and no other"),
     must("rivulet-digest", OURS, "every file has the SHA-256 and the bytes of package.json"),
     must("rivulet-segment-digest", OURS, "every segment has the SHA-256 of package.json"),
-    must("rivulet-segments", OURS, "offsets, bytes and durations of segments in package.json are those of the playlist"),
+    must("rivulet-segments", OURS, "offsets, bytes and durations of segments and I-frames in package.json are those of the playlists"),
     must("rivulet-boundaries", OURS, "video segments start at the boundaries of package.json, to the tick"),
+    must("rivulet-rates", OURS, "peak and average rates in package.json are those of its own segments and I-frames"),
     should("rivulet-bandwidth-1pct", OURS, "BANDWIDTH and AVERAGE-BANDWIDTH are within 1 % of measured (a must in a package of ours)"),
     should(
         "rivulet-hlsjs-order",

@@ -65,3 +65,24 @@ fn usage(at: &str, playlist: bool, subject: &Subject) -> Kind {
         _ => Kind::Other,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delivery_in_the_clear_is_told_once_a_host_and_not_of_this_machine() {
+        let how = Served {
+            text: true,
+            content_type: Some("application/vnd.apple.mpegurl".into()),
+            content_encoding: Some("gzip".into()),
+            ..Default::default()
+        };
+        let at = ["http://far.example/a.m3u8", "http://far.example:80/b.m3u8", "http://127.0.0.1:8/a.m3u8", "https://far.example/a.m3u8"];
+        let served = at.iter().map(|a| (a.to_string(), how.clone())).collect();
+        let mut sink = Sink::default();
+        check(&served, &Subject { multivariants: vec![], media: vec![], package: None }, &mut sink);
+        let found: Vec<_> = sink.findings.iter().map(|f| (f.rule, f.r#where.as_str())).collect();
+        assert_eq!(found, [("apple-12.1", "http://far.example")]);
+    }
+}

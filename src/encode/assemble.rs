@@ -6,6 +6,7 @@ use crate::package::fragment::{self, Reference, Sample};
 use crate::package::init::{self, VideoTrack, VoiceCodec, VoiceTrack};
 use crate::package::{FileEntry, Loudness, Package, Rung, Segment, Voice, playlist};
 use crate::plan::Plan;
+use crate::rate;
 use crate::units::{Digest, MediaTime};
 use crate::voice::units::Units;
 use std::fs::{self, File};
@@ -47,8 +48,9 @@ impl Media {
 }
 
 fn rates(segments: &[Segment], timescale: u64, target_s: u32, bytes: impl Fn(&Segment) -> u64) -> (u64, u64) {
-    let list: Vec<_> = segments.iter().map(|s| (bytes(s), s.duration as f64 / timescale as f64)).collect();
-    (playlist::peak_bps(&list, target_s as f64), playlist::average_bps(&list))
+    let list: Vec<_> =
+        segments.iter().map(|s| rate::Piece { bytes: bytes(s), micros: rate::micros(s.duration, timescale as u32) }).collect();
+    (rate::peak_bps(&list, target_s.into()).ceil() as u64, rate::average_bps(&list).ceil() as u64)
 }
 
 /// The largest segment duration of all renditions, rounded as RFC 8216bis 4.4.3.1 has it.

@@ -91,7 +91,10 @@ fn conform(stage: &Path, mut package: Package) -> Result<Package> {
         crate::workdir::write_whole(&stage.join(MANIFEST), |out| out.write_all(&text))
     };
     write(&package)?;
-    package.deviations = crate::package::deviations::of(&check(&Target::Directory(stage.to_path_buf()), &Ctx::silent())?, &package)?;
+    let report = check(&Target::Directory(stage.to_path_buf()), &Ctx::silent())?;
+    let declared = crate::check::deviations::of(&report, &package)?;
+    package.deviations = declared.deviations;
+    package.warnings.extend(declared.undeclared);
     write(&package)?;
     Ok(package)
 }

@@ -53,7 +53,8 @@ fn head(package: &Package, extra: &str) -> String {
 
 /// Seconds of `ticks`, as short as microseconds allow.
 fn seconds(ticks: u64, timescale: u32) -> String {
-    let text = format!("{:.6}", ticks as f64 / timescale as f64);
+    let micros = crate::rate::micros(ticks, timescale);
+    let text = format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000);
     text.trim_end_matches('0').trim_end_matches('.').to_string()
 }
 
@@ -146,51 +147,9 @@ fn language_name(tag: &str) -> &str {
     }
 }
 
-/// The largest bit rate of any run of segments that lasts 0.5 to 1.5 target durations (RFC 8216bis 4.4.6.2, "peak segment
-/// bit rate"). `segments`: bytes and seconds.
-pub fn peak_bps(segments: &[(u64, f64)], target_s: f64) -> u64 {
-    let mut peak: f64 = 0.0;
-    for i in 0..segments.len() {
-        let (mut bytes, mut s) = (0, 0.0);
-        for (b, d) in &segments[i..] {
-            bytes += b;
-            s += d;
-            if s > 1.5 * target_s {
-                break;
-            }
-            if s >= 0.5 * target_s {
-                peak = peak.max(bytes as f64 * 8.0 / s);
-            }
-        }
-    }
-    // Shorter than half a target duration in all: the whole is the only run there is.
-    match peak > 0.0 {
-        true => peak.ceil() as u64,
-        false => average_bps(segments),
-    }
-}
-
-pub fn average_bps(segments: &[(u64, f64)]) -> u64 {
-    let (bytes, s) = segments.iter().fold((0, 0.0), |(b, s), (x, d)| (b + x, s + d));
-    if s > 0.0 { (bytes as f64 * 8.0 / s).ceil() as u64 } else { 0 }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_peak_looks_at_runs_of_half_to_one_and_a_half_targets() {
-        // 6 s target: the 1 s segment alone is too short to count, with its neighbour it is a run of 7 s.
-        let segments = [(6_000, 6.0), (10_000, 1.0), (6_000, 6.0)];
-        assert_eq!(peak_bps(&segments, 6.0), (16_000.0f64 * 8.0 / 7.0).ceil() as u64);
-        assert_eq!(average_bps(&segments), (22_000.0f64 * 8.0 / 13.0).ceil() as u64);
-    }
-
-    #[test]
-    fn a_lecture_of_one_short_segment_has_a_peak() {
-        assert_eq!(peak_bps(&[(1_000, 2.0)], 6.0), 4_000);
-    }
 
     #[test]
     fn extinf_is_exact_to_the_microsecond() {

@@ -10,6 +10,22 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use tempfile::TempDir;
 
+/// How a package differs from the good one.
+#[derive(Clone, Copy)]
+pub struct Shape {
+    /// Filler units in the second picture of every rung.
+    pub burst_bytes: usize,
+    /// Of an AAC frame, and its samples.
+    pub aac_bytes: usize,
+    pub aac_samples: u32,
+    /// Opus packets of each segment.
+    pub opus_packets: [usize; 3],
+    /// The voice's track is described twice.
+    pub twice: bool,
+}
+
+pub const GOOD: Shape = Shape { burst_bytes: 0, aac_bytes: 96, aac_samples: 1024, opus_packets: [100, 100, 67], twice: false };
+
 /// What this package breaks on purpose, as the real ones do.
 pub const DECLARED: [&str; 5] = ["apple-1.13", "apple-1.32b", "apple-2.3", "apple-6.2", "apple-6.5"];
 
@@ -41,6 +57,7 @@ struct Track {
     /// Samples of each segment.
     segments: Vec<Vec<Vec<u8>>>,
     sample_ticks: u32,
+    copies: usize,
 }
 
 fn init(t: &Track) -> Vec<u8> {
@@ -60,7 +77,7 @@ fn init(t: &Track) -> Vec<u8> {
     let udta = if t.loudness { bx(b"udta", &[&bx(b"ludt", &[&tlou])]) } else { Vec::new() };
     let trak = bx(b"trak", &[&tkhd, &bx(b"edts", &[&elst]), &mdia, &udta]);
     let mvex = bx(b"mvex", &[&full(b"trex", 0, 0, &[&w(&[1, 1, 0, 0, 0])])]);
-    [bx(b"ftyp", &[b"cmf2", &w(&[0]), b"iso6cmfccmf2"]), bx(b"moov", &[&mvhd, &trak, &mvex])].concat()
+    [bx(b"ftyp", &[b"cmf2", &w(&[0]), b"iso6cmfccmf2"]), bx(b"moov", &[&mvhd, &trak.repeat(t.copies), &mvex])].concat()
 }
 
 fn fragment(t: &Track, n: usize, tfdt: u64) -> Vec<u8> {
@@ -100,8 +117,11 @@ fn pictures(stream: &[u8]) -> (Vec<u8>, Vec<u8>, Vec<Vec<u8>>) {
     (sps, pps, out)
 }
 
-fn video(stream: &[u8], width: u32, height: u32) -> (Track, String) {
-    let (sps, pps, pictures) = pictures(stream);
+fn video(stream: &[u8], width: u32, height: u32, burst_bytes: usize) -> (Track, String) {
+    let (sps, pps, mut pictures) = pictures(stream);
+    if burst_bytes > 0 {
+        pictures[1].extend([&(burst_bytes as u32).to_be_bytes()[..], &vec![12; burst_bytes]].concat());
+    }
     let avcc = bx(
         b"avcC",
         &[
@@ -126,6 +146,7 @@ fn video(stream: &[u8], width: u32, height: u32) -> (Track, String) {
             &[0; 32],
             &h(&[24, 0xffff]),
             &avcc,
+            &bx(b"colr", &[b"nclx", &h(&[1, 1, 1]), &[0]]),
         ],
     );
     let mut pictures = pictures.into_iter();
@@ -141,6 +162,7 @@ fn video(stream: &[u8], width: u32, height: u32) -> (Track, String) {
             loudness: false,
             segments,
             sample_ticks: 45_000,
+            copies: 1,
         },
         codec,
     )
@@ -155,9 +177,9 @@ fn filler(first: u8, bytes: usize, n: usize) -> Vec<u8> {
     std::iter::once(first).chain((1..bytes).map(|i| (i * 31 + n * 17) as u8)).collect()
 }
 
-fn opus() -> Track {
+fn opus(shape: &Shape) -> Track {
     let dops = bx(b"dOps", &[&[0, 1], &h(&[312]), &w(&[48_000]), &[0, 0, 0]]);
-    let segments = [100usize, 100, 67].iter().map(|n| (0..*n).map(|i| filler(0x78, 60, i)).collect()).collect();
+    let segments = shape.opus_packets.iter().map(|n| (0..*n).map(|i| filler(0x78, 60, i)).collect()).collect();
     Track {
         timescale: 48_000,
         handler: *b"soun",
@@ -167,15 +189,17 @@ fn opus() -> Track {
         loudness: true,
         segments,
         sample_ticks: 2_880,
+        copies: 1 + usize::from(shape.twice),
     }
 }
 
-fn aac() -> Track {
+fn aac(shape: &Shape) -> Track {
     let config = [5, 2, 0x13, 0x08];
     let decoder = [&[4, 13 + 4, 0x40, 0x15][..], &[0; 11], &config].concat();
     let es = [&[3, 3 + 19 + 3, 0, 1, 0][..], &decoder, &[6, 1, 2]].concat();
     let esds = full(b"esds", 0, 0, &[&es]);
-    let segments = [141usize, 140, 96].iter().map(|n| (0..*n).map(|i| filler(0x01, 96, i)).collect()).collect();
+    let long = shape.aac_samples as usize / 1024;
+    let segments = [141usize, 140, 96].iter().map(|n| (0..n.div_ceil(long)).map(|i| filler(0x01, shape.aac_bytes, i)).collect()).collect();
     Track {
         timescale: 24_000,
         handler: *b"soun",
@@ -184,7 +208,8 @@ fn aac() -> Track {
         priming: 1_600,
         loudness: true,
         segments,
-        sample_ticks: 1_024,
+        sample_ticks: shape.aac_samples,
+        copies: 1,
     }
 }
 
@@ -274,7 +299,12 @@ fn lay(dir: &Path, name: &str, t: &Track) -> Laid {
 /// A package that breaks nothing but [`DECLARED`].
 pub fn good_package() -> TempDir {
     let home = tempfile::tempdir().unwrap();
-    let dir = home.path();
+    build(home.path(), &GOOD);
+    home
+}
+
+/// A package of another shape, whole and sealed, over what is in the directory.
+pub fn build(dir: &Path, shape: &Shape) {
     let (mut rungs, mut voices) = (Vec::new(), Vec::new());
     let mut video_rates = Vec::new();
     for (name, stream, width, height) in [
@@ -282,7 +312,7 @@ pub fn good_package() -> TempDir {
         ("144p", &include_bytes!("mid.h264")[..], 256, 144),
         ("144p-hi", &include_bytes!("hi.h264")[..], 256, 144),
     ] {
-        let (track, codec) = video(stream, width, height);
+        let (track, codec) = video(stream, width, height, shape.burst_bytes);
         let laid = lay(dir, &format!("v-{name}"), &track);
         let rates = laid.rates();
         let stills: Vec<(f64, f64)> = laid.segments.iter().zip(&rates).map(|(s, r)| (s.iframe_bytes.unwrap() as f64 * 8.0, r.1)).collect();
@@ -304,7 +334,7 @@ pub fn good_package() -> TempDir {
         });
         video_rates.push(rates);
     }
-    for (name, codec, rate_hz, track) in [("opus", "opus", 48_000, opus()), ("aac", "mp4a.40.2", 24_000, aac())] {
+    for (name, codec, rate_hz, track) in [("opus", "opus", 48_000, opus(shape)), ("aac", "mp4a.40.2", 24_000, aac(shape))] {
         let laid = lay(dir, &format!("a-{name}"), &track);
         let rates = laid.rates();
         voices.push(Voice {
@@ -380,7 +410,6 @@ pub fn good_package() -> TempDir {
     };
     write_package(dir, &package);
     reseal(dir);
-    home
 }
 
 pub fn read_package(dir: &Path) -> Package {
