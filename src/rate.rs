@@ -69,7 +69,8 @@ mod tests {
     #[test]
     fn a_run_of_exactly_half_or_one_and_a_half_targets_counts() {
         assert_eq!(peak_bps(&pieces(&[(30, 3.0), (60, 6.0)]), 6), 80.0);
-        assert_eq!(peak_bps(&pieces(&[(10, 4.5), (50, 4.5), (10, 0.1)]), 6), 50.0 * 8.0 / 4.5);
+        assert_eq!(peak_bps(&pieces(&[(90, 9.0), (6, 6.0)]), 6), 80.0);
+        assert_eq!(peak_bps(&pieces(&[(90, 9.001), (6, 6.0)]), 6), 8.0);
         // Thirds of a second as ticks: nine of them are half a target, whatever each was rounded to.
         let third = Piece { bytes: 1, micros: micros(30_000, 90_000) };
         assert_eq!(peak_bps(&[vec![third; 9], vec![Piece { bytes: 0, micros: 9_000_000 }]].concat(), 6).round(), 24.0);

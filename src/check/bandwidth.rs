@@ -50,7 +50,11 @@ pub(super) fn check(subject: &Subject, sink: &mut Sink) {
                 // A value that the video alone explains, and the sum does not, has left the groups out.
                 let left_out = extra.peak > 0.0 && off(said, sum.peak) < -0.01 && said <= video.peak * 1.10;
                 if left_out {
-                    let message = format!("BANDWIDTH={said:.0} leaves the audio group out, {:+.1} %; {made}", 100.0 * off(said, sum.peak));
+                    let group = match variant.attributes.get("AUDIO") {
+                        Some(id) => format!("the audio group \"{id}\""),
+                        None => "the subtitle group".to_string(),
+                    };
+                    let message = format!("BANDWIDTH={said:.0} leaves {group} out, {:+.1} %; {made}", 100.0 * off(said, sum.peak));
                     sink.add("apple-9.13", at.clone(), message);
                 }
                 let error = off(said, if left_out { video.peak } else { sum.peak });

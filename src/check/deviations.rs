@@ -175,3 +175,97 @@ pub fn of(report: &Report, package: &Package) -> Result<Declared> {
 fn is_fault(rule: &str) -> bool {
     rule.starts_with("rivulet-") || rules::find(rule).is_none_or(|r| r.level == Level::Must)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::Finding;
+    use crate::package::{Rung, Segment};
+    use crate::units::Digest;
+
+    fn rung(height: u32, average_bps: u64) -> Rung {
+        let segment = Segment { offset: 0, bytes: 9, duration: 9, sha256: Digest::of(b""), iframe_bytes: Some(3) };
+        Rung {
+            name: format!("{height}p"),
+            codec: String::new(),
+            width: 2 * height,
+            height,
+            frame_rate: 1.0,
+            crf: 26,
+            max_bps: 100_000,
+            bytes: 0,
+            average_bps,
+            peak_bps: 250_000,
+            iframe_average_bps: 0,
+            iframe_peak_bps: 0,
+            init_bytes: 0,
+            segments: vec![segment],
+        }
+    }
+
+    fn package(rungs: Vec<Rung>) -> Package {
+        Package {
+            format: 1,
+            tool: String::new(),
+            plan: Digest::of(b""),
+            title: String::new(),
+            duration_s: 12.0,
+            recordings: vec![],
+            profile: String::new(),
+            preset: String::new(),
+            fingerprint: Default::default(),
+            target_duration_s: 6,
+            boundaries_s: vec![0.0, 6.0, 12.0],
+            rungs,
+            voices: vec![],
+            loudness: None,
+            files: Default::default(),
+            left_out: vec![],
+            deviations: vec![],
+            repairs: vec![],
+            warnings: vec![],
+            partial: false,
+        }
+    }
+
+    fn found(rule: &'static str) -> Report {
+        let finding = Finding { rule, level: Level::Must, r#where: "master.m3u8".into(), message: "broken".into(), source: "" };
+        Report { findings: vec![finding], ..Default::default() }
+    }
+
+    // Two rungs, of which one was lost on the way to the master, are a defect; one rung is a small recording.
+    #[test]
+    fn a_must_is_pardoned_only_where_the_package_shows_the_reason() {
+        let (one, two) = (package(vec![rung(144, 9)]), package(vec![rung(144, 9), rung(288, 10)]));
+        assert_eq!(of(&found("apple-9.9"), &one).unwrap().deviations[0].rule, "apple-9.9");
+        assert!(of(&found("apple-9.9"), &two).is_err());
+        // The profile caps the floor at 100 kbit/s: more than 192 is the encoder's fault, not the profile's wish.
+        assert!(of(&found("apple-9.21"), &two).is_err());
+        assert!(of(&found("apple-2.3"), &two).is_err(), "there is no AAC at all");
+        let mut thick = package(vec![rung(144, 9)]);
+        thick.rungs[0].max_bps = 300_000;
+        assert_eq!(of(&found("apple-9.21"), &thick).unwrap().deviations.len(), 1);
+    }
+
+    #[test]
+    fn our_own_bars_are_faults_and_another_should_is_a_warning() {
+        let package = package(vec![rung(144, 9), rung(288, 10)]);
+        for bar in ["rivulet-hlsjs-order", "rivulet-bandwidth-1pct", "rivulet-sidx", "apple-9.13"] {
+            assert!(of(&found(bar), &package).is_err(), "{bar}");
+        }
+        // The target is 6 s: nothing explains the finding, and it is a SHOULD.
+        for advice in ["apple-7.5", "apple-1.11", "apple-6.6"] {
+            let declared = of(&found(advice), &package).unwrap();
+            assert_eq!((declared.deviations.len(), declared.undeclared.len()), (0, 1), "{advice}");
+            assert!(declared.undeclared[0].contains(advice));
+        }
+    }
+
+    #[test]
+    fn every_known_deviation_is_a_rule_and_stands_once() {
+        for (i, known) in KNOWN.iter().enumerate() {
+            assert!(rules::find(known.rule).is_some() && KNOWN[..i].iter().all(|k| k.rule != known.rule), "{}", known.rule);
+            assert!(!(known.cost)(&package(vec![rung(144, 9)])).is_empty());
+        }
+    }
+}

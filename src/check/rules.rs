@@ -35,11 +35,19 @@ pub const RULES: &[Rule] = &[
     // --- RFC 8216bis: playlists as text
     must("rfc8216bis-4.1", RFC, "a playlist is UTF-8 without BOM or control characters, so that every client reads the same text"),
     must("rfc8216bis-4.1-mixed", RFC, "a playlist is a media or a multivariant playlist, not both: clients reject a mixture"),
-    must("rfc8216bis-4.2", RFC, "an attribute list is NAME=value pairs in legal syntax, each name once"),
+    must(
+        "rfc8216bis-4.2",
+        RFC,
+        "an attribute list (of EXT-X-MAP, EXT-X-MEDIA and the like) is NAME=value pairs in legal syntax, each name once",
+    ),
     must("rfc8216bis-4.4.1.1", RFC, "the first line is #EXTM3U: clients tell playlists by it"),
     must("rfc8216bis-4.4.1.2", RFC, "EXT-X-VERSION appears at most once and is a number"),
     must("rfc8216bis-8", RFC, "EXT-X-VERSION is at least what the tags used need: an older client would misread the playlist"),
-    must("rfc8216bis-4.4.3", RFC, "a media playlist tag appears at most once: clients differ in which of two they obey"),
+    must(
+        "rfc8216bis-4.4.3",
+        RFC,
+        "a tag of a whole media playlist (EXT-X-TARGETDURATION, EXT-X-ENDLIST and the like) appears at most once: clients differ in which of two they obey",
+    ),
     must(
         "rfc8216bis-4.4.3.1",
         RFC,
@@ -50,27 +58,31 @@ pub const RULES: &[Rule] = &[
     must("rfc8216bis-4.4.3.6", RFC, "I-frame playlists carry EXT-X-I-FRAMES-ONLY, and ordinary playlists do not"),
     must("rfc8216bis-4.4.4.1", RFC, "every segment has an EXTINF with a legal duration before its URI"),
     must("rfc8216bis-4.4.4.2", RFC, "EXT-X-BYTERANGE is n[@o]; without an offset the segment before is of the same resource"),
-    must("rfc8216bis-4.4.4.2-outside", RFC, "byte ranges lie inside their resource"),
-    must("rfc8216bis-4.4.4.3", RFC, "EXT-X-DISCONTINUITY stands where format, tracks or timestamps change"),
+    must("rfc8216bis-4.4.4.2-outside", RFC, "EXT-X-BYTERANGE: ranges lie inside their resource"),
+    must(
+        "rfc8216bis-4.4.4.3",
+        RFC,
+        "EXT-X-DISCONTINUITY stands where EXT-X-MAP brings other tracks or formats: decoders are set up anew there",
+    ),
     must("rfc8216bis-4.4.4.5", RFC, "EXT-X-MAP has a URI and, if any, a BYTERANGE of the form n[@o]"),
     must("rfc8216bis-4.4.6.1", RFC, "EXT-X-MEDIA has TYPE, GROUP-ID and NAME in legal combination (URI, INSTREAM-ID, AUTOSELECT, FORCED)"),
     must(
         "rfc8216bis-4.4.6.1.1",
         RFC,
-        "in a group NAMEs are unique, one member at most is DEFAULT=YES, and all groups of a type have the same members",
+        "EXT-X-MEDIA: in a group NAMEs are unique, one member at most is DEFAULT=YES, and all groups of a type have the same members",
     ),
     must("rfc8216bis-4.4.6.2", RFC, "EXT-X-STREAM-INF has BANDWIDTH and is followed by a URI line"),
     must(
         "rfc8216bis-4.4.6.2-group",
         RFC,
-        "AUDIO, VIDEO, SUBTITLES and CLOSED-CAPTIONS name groups that exist; CLOSED-CAPTIONS=NONE on all or none",
+        "EXT-X-STREAM-INF: AUDIO, VIDEO, SUBTITLES and CLOSED-CAPTIONS name groups that exist; CLOSED-CAPTIONS=NONE on all or none",
     ),
     should(
         "rfc8216bis-4.4.6.2-frame-rate",
         RFC,
-        "FRAME-RATE is the highest frame rate of the variant, three decimals: players choose by it",
+        "EXT-X-STREAM-INF: FRAME-RATE is the highest frame rate of the variant, three decimals: players choose by it",
     ),
-    must("rfc8216bis-4.4.6.2-resolution", RFC, "RESOLUTION is the size at which the pictures are shown"),
+    must("rfc8216bis-4.4.6.2-resolution", RFC, "EXT-X-STREAM-INF: RESOLUTION is the size at which the pictures are shown"),
     must("rfc8216bis-4.4.6.3", RFC, "EXT-X-I-FRAME-STREAM-INF has BANDWIDTH and URI"),
     // --- RFC 8216bis: media
     must(
@@ -85,7 +97,7 @@ pub const RULES: &[Rule] = &[
         "fMP4 data is addressed relative to the moof (default-base-is-moof), so that a byte range plays alone",
     ),
     must("rfc8216bis-3.1.4", RFC, "a WebVTT segment starts with WEBVTT and its cues have legal times"),
-    must("rfc8216bis-6.2.4-target", RFC, "all media playlists have the same target duration, except subtitles and I-frames of VOD"),
+    must("rfc8216bis-6.2.4-target", RFC, "all media playlists have the same EXT-X-TARGETDURATION, except subtitles and I-frames of VOD"),
     must("rfc8216bis-6.2.4-type", RFC, "if one media playlist has EXT-X-PLAYLIST-TYPE, all have the same"),
     must("rfc8216bis-unreadable", RFC, "everything that a playlist names can be fetched and parsed"),
     // --- Apple: video
