@@ -115,9 +115,16 @@ const KNOWN: &[Known] = &[
     },
     Known {
         rule: "apple-9.21",
-        holds: |p| floor_cap_bps(p) > 192_000,
-        reason: "the profile is not for cellular links that thin",
-        cost: |p| format!("the profile lets the floor and its voice cost {} kbit/s", floor_cap_bps(p) / 1000),
+        // A recording of a moment is one keyframe and little else: its rate says nothing.
+        holds: |p| floor_cap_bps(p) > 192_000 || p.duration_s < 4.0,
+        reason: "the profile is not for cellular links that thin, or the recording is only seconds long",
+        cost: |p| {
+            format!(
+                "the profile lets the floor and its voice cost {} kbit/s; all of it is {} kB",
+                floor_cap_bps(p) / 1000,
+                p.rungs.first().map_or(0, |r| r.bytes / 1000)
+            )
+        },
     },
 ];
 
