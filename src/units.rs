@@ -147,7 +147,7 @@ impl FrameRate {
             }
         }
         let milli = (fps * 1000.0).round().clamp(1.0, 4e6) as u32;
-        if milli % 1000 == 0 { FrameRate { num: milli / 1000, den: 1 } } else { FrameRate { num: milli, den: 1000 } }
+        if milli.is_multiple_of(1000) { FrameRate { num: milli / 1000, den: 1 } } else { FrameRate { num: milli, den: 1000 } }
     }
 }
 impl fmt::Display for FrameRate {

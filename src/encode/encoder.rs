@@ -47,7 +47,7 @@ impl Settings {
 }
 
 fn level_text(level: u32) -> String {
-    if level % 10 == 0 { (level / 10).to_string() } else { format!("{}.{}", level / 10, level % 10) }
+    if level.is_multiple_of(10) { (level / 10).to_string() } else { format!("{}.{}", level / 10, level % 10) }
 }
 
 pub struct Encoder {

@@ -112,3 +112,60 @@ pub fn sidx(timescale: u32, references: &[Reference]) -> Vec<u8> {
     });
     w.finish()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mp4_atom::{Any, Atom, ReadFrom};
+
+    fn parse(bytes: &[u8]) -> Vec<Any> {
+        let mut rest = bytes;
+        let mut all = Vec::new();
+        while !rest.is_empty() {
+            all.push(Any::read_from(&mut rest).unwrap());
+        }
+        all
+    }
+
+    /// Another implementation reads what was written: times, durations and offsets, to the tick.
+    #[test]
+    fn another_reader_finds_the_same_samples() {
+        let data = [vec![1; 40], vec![2; 9], vec![3; 7]];
+        let samples: Vec<Sample> = data
+            .iter()
+            .zip([(3000, 0), (3600, 3600), (2400, -3000)])
+            .map(|(d, (duration, offset))| Sample { data: d, duration, offset })
+            .collect();
+        let fragment = video(7, 540_000, &samples);
+        let boxes = parse(&fragment.bytes);
+        let Any::Moof(moof) = &boxes[0] else { panic!("{boxes:?}") };
+        let traf = &moof.traf[0];
+        assert_eq!((moof.mfhd.sequence_number, traf.tfdt.as_ref().unwrap().base_media_decode_time), (7, 540_000));
+        let entries = &traf.trun[0].samples;
+        let read: Vec<_> = entries.iter().map(|e| (e.size.unwrap(), e.duration.unwrap(), e.cts.unwrap_or(0))).collect();
+        assert_eq!(read, [(40, 3000, 0), (9, 3600, 3600), (7, 2400, -3000)]);
+        let Any::Mdat(mdat) = &boxes[1] else { panic!("{boxes:?}") };
+        assert_eq!(mdat.data, data.concat());
+        assert_eq!(fragment.first_sample_end as usize, fragment.bytes.len() - 16);
+    }
+
+    #[test]
+    fn another_reader_finds_the_same_tracks() {
+        let avcc = [1, 0x64, 0, 31, 0xff, 0xe1, 0, 4, 0x67, 0x64, 0, 31, 1, 0, 4, 0x68, 0xee, 0x3c, 0x80, 0xfd, 0xf8, 0xf8, 0];
+        let track = super::super::init::VideoTrack {
+            width: 1280,
+            height: 720,
+            avcc: &avcc,
+            colour: (1, 1, 1),
+            duration: 900_000,
+            peak_bps: 2,
+            average_bps: 1,
+        };
+        let boxes = parse(&super::super::init::video(&track));
+        let Any::Moov(moov) = &boxes[1] else { panic!("{boxes:?}") };
+        assert_eq!(moov.trak[0].mdia.mdhd.timescale, 90_000);
+        assert_eq!(moov.mvex.as_ref().unwrap().mehd.as_ref().unwrap().fragment_duration, 900_000);
+        assert_eq!(mp4_atom::Avc1::KIND.to_string(), "avc1");
+        assert!(matches!(moov.trak[0].mdia.minf.stbl.stsd.codecs[0], mp4_atom::Codec::Avc1(_)));
+    }
+}

@@ -72,8 +72,8 @@ pub struct Done {
 impl Done {
     /// The first JSON line of a type.
     pub fn json(&self, kind: &str) -> serde_json::Value {
-        let lines = self.out.lines().filter_map(|l| serde_json::from_str::<serde_json::Value>(l).ok());
-        lines.filter(|v| v["type"] == kind).next().unwrap_or_else(|| panic!("no {kind} line in {} {}", self.out, self.err))
+        let mut lines = self.out.lines().filter_map(|l| serde_json::from_str::<serde_json::Value>(l).ok());
+        lines.find(|v| v["type"] == kind).unwrap_or_else(|| panic!("no {kind} line in {} {}", self.out, self.err))
     }
 }
 
