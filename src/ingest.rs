@@ -1,8 +1,10 @@
 //! The technician's way in: recordings are watched until they are whole, copied with digest and verified, probed, and
 //! named in `course.toml`. One bad file never stops the others. The same loop serves one run and `--watch`.
 //!
-//!     scan -> whole? -> copy+verify -> probe -> name -> course.toml
-//!             pure decision            seam            append, exchange
+//! ```text
+//! scan -> whole? -> copy+verify -> probe -> name -> course.toml
+//!         pure decision            seam            append, exchange
+//! ```
 //!
 //! Killed at any moment, the next run goes on: a copy without its name is removed, a named one is recognised by its
 //! digest, and a recording that `course.toml` does not name is added then.

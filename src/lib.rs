@@ -18,7 +18,7 @@
 //! |---|---|
 //! | [`units`], [`rate`], [`link`] | quantities with their units; what a peak bit rate is; the links that learners have |
 //! | [`error`], [`clock`] | one error type with hint and exit code; time as a thing that is handed in |
-//! | [`progress`] | what the library says while it works, and how it is told to stop |
+//! | [`progress`], [`offload`] | what the library says while it works, and how it is told to stop; blocking calls off the runtime |
 //! | [`child`], [`workdir`], [`cache`] | media work in processes that may crash; what a plan has made so far; known digests |
 //! | [`picture`] | pixels between decoder and encoders: scale, turn, tone |
 //! | [`profile`], [`course`], [`manifest`] | ladders as data; the author's file; what a store says of a course |
@@ -28,6 +28,7 @@
 //! | [`plan`] | profile and facts to rungs, segments, chunks, predicted bytes and seconds |
 //! | [`check`] | the HLS conformance checker, of any package on disk or over HTTP |
 //! | [`pipeline`] | `pipelines/*.gst`, GStreamer topology as text |
+//! | `gst` | what probe, voice and encode share of GStreamer: launching, errors, one stream chosen by its id |
 //! | [`voice`], [`encode`] | the lecture's sound in one pass; a plan to a package, chunk by chunk |
 //! | [`ingest`] | recordings watched until whole, copied, verified, drafted into a course |
 //! | [`pages`], [`publish`], [`serve`] | the learner's HTML; a course into a store; a store over HTTP |

@@ -2,12 +2,14 @@
 //! them, the release, then the flip of `current`, then pages. Until the flip nothing that a reader can reach has changed;
 //! after it, everything it names is there. Every step may be cut short and the whole be run again.
 //!
-//!     decide    what each lecture needs: encoding, or what the current release has
-//!     blobs     a package becomes content-addressed objects; those the store lacks are sent
-//!     state     pointer and releases; the conditional flip
-//!     site      pages and stable playlists, a function of the pointers
-//!     history   releases, rollback, diff
-//!     verify    is all of it true? and repair
+//! ```text
+//! decide    what each lecture needs: encoding, or what the current release has
+//! blobs     a package becomes content-addressed objects; those the store lacks are sent
+//! state     pointer and releases; the conditional flip
+//! site      pages and stable playlists, a function of the pointers
+//! history   releases, rollback, diff
+//! verify    is all of it true? and repair
+//! ```
 
 mod blobs;
 mod decide;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const LEVELS: &[(&str, &[&str])] = &[
     ("quantities and errors", &["units", "rate", "link", "error", "clock"]),
     ("talking and stopping", &["progress", "shutdown", "offload"]),
-    ("tools", &["child", "cache", "workdir", "picture"]),
+    ("tools", &["child", "cache", "workdir", "picture", "gst"]),
     ("values and stores", &["package", "profile", "course", "manifest", "store"]),
     ("facts", &["probe", "analyse", "timeline"]),
     ("decision", &["plan"]),
@@ -20,7 +20,7 @@ const LEVELS: &[(&str, &[&str])] = &[
     ("command line", &["cli"]),
 ];
 
-const MEDIA: &[&str] = &["probe", "pipeline", "voice", "encode", "live"];
+const MEDIA: &[&str] = &["gst", "probe", "pipeline", "voice", "encode", "live"];
 
 /// A crate or path, and the only places (prefixes below src/) that may name it.
 const DOORS: &[(&str, &[&str])] = &[
