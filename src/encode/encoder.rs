@@ -223,7 +223,11 @@ mod tests {
             for i in 0..14u64 {
                 let mut frame = Frame::new(rung.size);
                 for plane in 0..3 {
-                    frame.plane_mut(plane).iter_mut().enumerate().for_each(|(n, b)| *b = ((n as u64 * (7 + plane as u64) + i) % 200 + 20) as u8);
+                    frame
+                        .plane_mut(plane)
+                        .iter_mut()
+                        .enumerate()
+                        .for_each(|(n, b)| *b = ((n as u64 * (7 + plane as u64) + i) % 200 + 20) as u8);
                 }
                 encoder.push(&Arc::new(frame), MediaTime::from_ticks(at)).unwrap();
                 at += 2520 + (i % 5) * 1800;
