@@ -147,6 +147,7 @@ fn child(verb: &str) -> u8 {
         "loudness" => crate::child::serve(crate::encode::voice::measure),
         "voice" => crate::child::serve(crate::encode::voice::make),
         "fingerprint" => crate::child::serve(|(), _| crate::encode::fingerprint::look()),
+        "analyse" => crate::child::serve(crate::encode::analyse::run),
         "chunk" => crate::child::serve(crate::encode::chunk::run),
         "pipelines" => crate::child::serve(|job, _| crate::encode::pipelines::check(&job)),
         _ => {

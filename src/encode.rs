@@ -1,6 +1,7 @@
 //! Recording -> package: the effects. Media work runs in children ([`chunk`], [`voice`]); [`queue`] keeps the cores full and
 //! leaves finished chunks in the work directory, [`assemble`] turns them into a package that appears whole or not at all.
 
+pub mod analyse;
 pub mod assemble;
 mod card;
 pub mod chunk;
@@ -11,6 +12,7 @@ mod encoder;
 pub mod fingerprint;
 pub mod pipelines;
 pub mod queue;
+mod spool;
 pub mod voice;
 
 use crate::cache::Cache;
@@ -45,6 +47,14 @@ pub struct Encode {
     pub jobs: Option<usize>,
 }
 
+/// A plan and what it was made from.
+pub struct Decided {
+    pub plan: Plan,
+    pub sources: Vec<Source>,
+    /// Where each recording's analysis lies.
+    pub seen: Vec<PathBuf>,
+}
+
 /// A package that is in place.
 pub struct Done {
     pub package: Package,
@@ -57,15 +67,24 @@ pub struct Done {
 
 impl Encode {
     /// Probes the recording and decides, without encoding.
-    pub async fn plan(&self, work: &WorkDir, ctx: &Ctx) -> Result<(Plan, Vec<Source>)> {
+    pub async fn plan(&self, work: &WorkDir, ctx: &Ctx) -> Result<Decided> {
         let cache = Cache::new(work);
         let mut sources = Vec::new();
         for path in &self.recordings {
             sources.push(crate::probe::known(path, &cache, ctx).await?);
         }
         let fingerprint = fingerprint::fingerprint(ctx).await?;
+        let colour = crate::plan::colour(&sources);
+        let (mut features, mut seen) = (Vec::new(), Vec::new());
+        for source in &sources {
+            let gstreamer = fingerprint.get("gstreamer").map(String::as_str).unwrap_or_default();
+            let dir = analyse::directory(work, source, colour, &self.fragments, gstreamer);
+            features.push(analyse::features(source, colour, &self.fragments, &dir, ctx).await?);
+            seen.push(dir);
+        }
         let plan = crate::plan::plan(&Request {
             sources: &sources,
+            features: &features,
             profile: &self.profile,
             pipelines: self.fragments.digest(),
             fingerprint,
@@ -73,13 +92,13 @@ impl Encode {
             language: self.language.clone(),
             trim: self.trim,
         })?;
-        Ok((plan, sources))
+        Ok(Decided { plan, sources, seen })
     }
 
     /// The whole way to a package at `out`, or in the plan's work directory. What an earlier run finished is used.
     pub async fn run(&self, work: &WorkDir, out: Option<&Path>, ctx: &Ctx) -> Result<Done> {
         out.map(|out| commit::refuse_foreign(out, &self.recordings)).transpose()?;
-        let (plan, sources) = self.plan(work, ctx).await?;
+        let Decided { plan, sources, seen } = self.plan(work, ctx).await?;
         let claim = work.claim(&plan.work, ctx).await?;
         let inside = claim.dir().join("package");
         let out = out.unwrap_or(&inside);
@@ -101,7 +120,7 @@ impl Encode {
         let permits = Arc::new(tokio::sync::Semaphore::new(width));
         // The voice goes first: it is one long job, and nothing can be heard without it.
         let first = permits.clone().acquire_owned().await.map_err(|e| Error::bug("the queue is closed").caused_by(e))?;
-        let jobs = queue::jobs(&plan, &sources, &self.fragments, &claim);
+        let jobs = queue::jobs(&plan, &sources, &seen, &self.fragments, &claim);
         let pictures = queue::run(&plan, jobs, permits.clone(), ctx);
         let voice = async {
             let made = self.voice(&plan, &sources, claim.dir(), ctx).await;

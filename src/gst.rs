@@ -114,13 +114,15 @@ impl OneStream {
 }
 
 /// Lets `decode` (a decodebin) decode the stream `wanted` (see [`stream_id`]) of `media` ("video" or "audio") and nothing
-/// else, and links it to `into`. All others leave as packets and are thrown away.
+/// else, and links it to `into`. All others leave as packets and are thrown away. With `references_only`, pictures of H.264
+/// that no other refers to are not decoded.
 pub fn one_stream(
     graph: &gst::Pipeline,
     decode: &gst::Element,
     into: &gst::Pad,
     media: &'static str,
     wanted: &str,
+    references_only: bool,
 ) -> Result<Arc<OneStream>> {
     let one = Arc::new(OneStream::default());
     let id = wanted.to_string();
@@ -149,9 +151,12 @@ pub fn one_stream(
                 element.set_property_from_str("max-threads", "1");
             }
             let counter = counter.clone();
-            pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+            pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
                 counter.packets.fetch_add(1, Ordering::Relaxed);
-                gst::PadProbeReturn::Ok
+                match info.buffer() {
+                    Some(buffer) if references_only && !is_reference(pad, buffer) => gst::PadProbeReturn::Drop,
+                    _ => gst::PadProbeReturn::Ok,
+                }
             });
         },
     );
@@ -181,6 +186,47 @@ pub fn one_stream(
     let state = one.clone();
     decode.connect_no_more_pads(move |_| state.lock().no_more = true);
     Ok(one)
+}
+
+/// Whether other pictures may refer to this one, an access unit of H.264: nal_ref_idc of its first slice (ITU-T H.264 7.4.1).
+/// What cannot be told is taken for a reference.
+fn is_reference(pad: &gst::Pad, unit: &gst::Buffer) -> bool {
+    let Some(caps) = pad.current_caps() else { return true };
+    let Some(kind) = caps.structure(0).filter(|s| s.name() == "video/x-h264") else { return true };
+    let Ok(map) = unit.map_readable() else { return true };
+    match kind.get::<gst::Buffer>("codec_data") {
+        Ok(avcc) => match avcc.map_readable().ok().and_then(|a| a.get(4).map(|b| (b & 3) as usize + 1)) {
+            Some(prefix) => slice_is_reference(Prefixed { bytes: &map, prefix }),
+            None => true,
+        },
+        Err(_) => slice_is_reference(start_coded(&map)),
+    }
+}
+
+fn slice_is_reference(headers: impl Iterator<Item = u8>) -> bool {
+    headers.into_iter().find(|h| matches!(h & 0x1f, 1..=5)).is_none_or(|h| h >> 5 & 3 != 0)
+}
+
+/// First bytes of NAL units behind length prefixes (ISO/IEC 14496-15).
+struct Prefixed<'a> {
+    bytes: &'a [u8],
+    prefix: usize,
+}
+
+impl Iterator for Prefixed<'_> {
+    type Item = u8;
+    fn next(&mut self) -> Option<u8> {
+        let (length, rest) = self.bytes.split_at_checked(self.prefix)?;
+        let length = length.iter().fold(0usize, |n, b| n << 8 | *b as usize);
+        let header = *rest.first()?;
+        self.bytes = rest.get(length..).unwrap_or_default();
+        Some(header)
+    }
+}
+
+/// First bytes of NAL units behind start codes (ITU-T H.264 annex B).
+fn start_coded(bytes: &[u8]) -> impl Iterator<Item = u8> {
+    bytes.windows(4).filter(|w| w[..3] == [0, 0, 1]).map(|w| w[3])
 }
 
 /// The decoded samples of [`OneStream`], until they end or a fault ends them. Never waits for good by itself: whoever
@@ -268,6 +314,17 @@ mod tests {
         ] {
             assert_eq!(leads_to(id, wanted), goes, "{id:?} on the way to {wanted:?}");
         }
+    }
+
+    #[test]
+    fn a_picture_that_nothing_refers_to_is_told_by_its_first_slice() {
+        let sei_then = |slice: u8| vec![0, 0, 0, 2, 6, 5, 0, 0, 0, 3, slice, 1, 2];
+        for (slice, reference) in [(0x65, true), (0x41, true), (0x01, false), (0x21, true)] {
+            assert_eq!(slice_is_reference(Prefixed { bytes: &sei_then(slice), prefix: 4 }), reference, "{slice:#x}");
+            assert_eq!(slice_is_reference(start_coded(&[0, 0, 0, 1, 9, 16, 0, 0, 1, slice, 7])), reference, "{slice:#x}");
+        }
+        // Nothing to be found, or a length that lies: decoded.
+        assert!(slice_is_reference(Prefixed { bytes: &[0, 0, 0, 99, 6], prefix: 4 }) && slice_is_reference(start_coded(&[0, 0, 1])));
     }
 
     /// Facts about a recording are kept by its digest and used under any name: ids must not depend on the path.

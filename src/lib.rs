@@ -25,6 +25,7 @@
 //! | [`package`] | the finished HLS of one lecture: `package.json`, playlists, MP4 boxes |
 //! | [`store`] | where releases live, and the contract that every store keeps |
 //! | [`probe`] | a recording file to facts: what it is, what is wrong, what will be repaired |
+//! | [`timeline`] | what a recording shows, when: features of its pictures to slides, builds, still and moving spans |
 //! | [`plan`] | profile and facts to rungs, segments, chunks, predicted bytes and seconds |
 //! | [`check`] | the HLS conformance checker, of any package on disk or over HTTP |
 //! | [`pipeline`] | `pipelines/*.gst`, GStreamer topology as text |
@@ -60,6 +61,7 @@ pub mod publish;
 pub mod rate;
 pub mod serve;
 pub mod store;
+pub mod timeline;
 pub mod units;
 pub mod voice;
 pub mod workdir;

@@ -9,6 +9,7 @@
 //! bytes. The tone mapping table alone comes from powers in f64, whose last bit is up to the machine's libm.
 
 pub mod cascade;
+pub mod grid;
 pub mod levels;
 pub mod scale;
 pub mod tone;
@@ -16,6 +17,7 @@ mod transpose;
 pub mod turn;
 
 pub use cascade::{Cascade, Look};
+pub use grid::Grid;
 pub use levels::{Colour, Levels};
 pub use scale::Scaler;
 pub use tone::Curve;
@@ -125,6 +127,10 @@ impl Frame {
     pub fn new(size: Size) -> Self {
         let [_, _, _, end] = Self::offsets(size);
         Frame { size, data: vec![0; end] }
+    }
+    /// From the bytes of `as_ref`; `None` where they are not as many as the size needs.
+    pub fn from_bytes(size: Size, data: Vec<u8>) -> Option<Self> {
+        (size.width > 0 && size.height > 0 && data.len() == Self::offsets(size)[3]).then_some(Frame { size, data })
     }
     /// Copies the visible pixels of an 8-bit view.
     pub fn copy_of(view: &View) -> Self {

@@ -1,18 +1,20 @@
 //! Profile x Source -> Plan: one pure decision before any work. A plan says exactly which picture of the recording is shown
 //! when, where segments begin, which rungs are made, and what it will cost.
 
+mod cadence;
 mod ladder;
 mod predict;
 mod schedule;
 
 pub use crate::link::{CLASSES, Class, class};
-pub use ladder::RungPlan;
+pub use ladder::{Cadence, RungPlan, colour};
 pub use predict::ClassPrediction;
 pub use schedule::{Chunk, Part, Picture, Slot};
 
 use crate::error::{Error, Kind, Result};
 use crate::probe::Source;
 use crate::profile::Profile;
+use crate::timeline::{Features, Timeline};
 use crate::units::{Digest, MediaTime};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -21,6 +23,8 @@ use std::collections::BTreeMap;
 pub struct Request<'a> {
     /// The recording's files in order.
     pub sources: &'a [Source],
+    /// What was seen in each file's pictures; `None` where nothing could be.
+    pub features: &'a [Option<Features>],
     pub profile: &'a Profile,
     /// Digest of the pipeline texts.
     pub pipelines: Digest,
@@ -42,7 +46,8 @@ pub struct Plan {
     pub work: Digest,
     pub title: String,
     pub language: String,
-    /// `uniform`: every rung shows the same pictures in its own size. `card`: sound only, over a title card.
+    /// `slides`: every rung can be read, low ones show fewer pictures. `motion`: low rungs lose size. `card`: sound only, over
+    /// a title card.
     pub shape: Shape,
     pub profile: Profile,
     pub fingerprint: BTreeMap<String, String>,
@@ -58,6 +63,8 @@ pub struct Plan {
     pub voice: bool,
     pub predicted_cpu_s: f64,
     pub classes: Vec<ClassPrediction>,
+    /// What the parts show.
+    pub timelines: Vec<Timeline>,
     pub repairs: Vec<String>,
     /// What the package will have to say of the recording's faults.
     pub problems: Vec<String>,
@@ -66,7 +73,8 @@ pub struct Plan {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Shape {
-    Uniform,
+    Slides,
+    Motion,
     Card,
 }
 
@@ -88,9 +96,23 @@ pub fn plan(request: &Request) -> Result<Plan> {
     let profile = request.profile;
     refuse_over_limits(request)?;
     let parts = schedule::parts(request.sources, request.trim)?;
-    let shape = if parts.iter().any(|p| p.pictures.is_some()) { Shape::Uniform } else { Shape::Card };
-    let rungs = ladder::rungs(profile, request.sources, shape);
-    let (boundaries, chunks) = schedule::schedule(profile, request.sources, &parts);
+    let timelines: Vec<Timeline> = parts
+        .iter()
+        .map(|p| request.features[p.source].as_ref().map(|f| crate::timeline::read(f, p.from_ns, p.to_ns)).unwrap_or_default())
+        .collect();
+    let shape = shape(profile, &parts, &timelines);
+    let mut rungs = ladder::rungs(profile, request.sources, shape);
+    let layouts = parts.iter().zip(&timelines).map(|(part, timeline)| schedule::Layout {
+        profile,
+        shape,
+        rungs: &rungs,
+        source: &request.sources[part.source],
+        features: request.features[part.source].as_ref(),
+        timeline,
+        part,
+    });
+    let (boundaries, chunks) = schedule::schedule(layouts);
+    ladder::settle(&mut rungs, &boundaries, &chunks);
     let voice = parts.iter().any(|p| p.voice.is_some());
     let mut plan = Plan {
         digest: Digest::of(b""),
@@ -108,12 +130,28 @@ pub fn plan(request: &Request) -> Result<Plan> {
         voice,
         predicted_cpu_s: 0.0,
         classes: Vec::new(),
+        timelines,
         repairs: gather(request.sources, |s| &s.repairs),
         problems: gather(request.sources, |s| &s.problems),
     };
     (plan.work, plan.digest) = digests(request, &plan);
     predict::predict(&mut plan, request.sources);
     Ok(plan)
+}
+
+/// Slides, where they stand for most of the time that has pictures.
+fn shape(profile: &Profile, parts: &[Part], timelines: &[Timeline]) -> Shape {
+    let (mut seen, mut slides) = (0.0, 0.0);
+    for (part, timeline) in parts.iter().zip(timelines).filter(|(p, _)| p.pictures.is_some()) {
+        let length = part.end().since(part.offset) as f64;
+        seen += length;
+        slides += length * timeline.slide_share;
+    }
+    match seen > 0.0 {
+        false => Shape::Card,
+        true if slides >= seen * profile.slides.share => Shape::Slides,
+        true => Shape::Motion,
+    }
 }
 
 fn refuse_over_limits(request: &Request) -> Result<()> {

@@ -18,7 +18,21 @@ pub struct Profile {
     pub video: Video,
     /// Lowest first.
     pub rungs: Vec<Rung>,
+    /// The ladder of lectures whose pictures are slides.
+    pub slides: Slides,
     pub voice: Voice,
+}
+
+/// Slide lectures: every rung can be read, low ones show fewer pictures at a higher CRF.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Slides {
+    /// Slide changes that follow faster share a segment.
+    pub least_s: f64,
+    /// The share of the time in which slides stand, from which on a recording is a slide lecture.
+    pub share: f64,
+    /// Lowest first: the floor.
+    pub rungs: Vec<Rung>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -55,6 +69,19 @@ pub struct Rung {
     pub crf: u32,
     pub max: Bitrate,
     pub buffer_s: f64,
+    /// The share of the buffer that the first picture of a segment may use.
+    #[serde(default = "half")]
+    pub buffer_full: f64,
+    /// Pictures a second at most; the recording's where it is not given.
+    #[serde(default)]
+    pub frame_rate: Option<f64>,
+    /// The same where only a speaker, a video or a camera moves.
+    #[serde(default)]
+    pub motion_frame_rate: Option<f64>,
+}
+
+fn half() -> f64 {
+    0.5
 }
 
 /// A rung names its codec, so that another can be added beside it: a fragment `pipelines/rung-<codec>.gst` and a sample entry.
@@ -175,11 +202,19 @@ impl Profile {
         range("video.most_hours".into(), self.video.most_hours, 0.01, 48.0);
         range("voice.opus.bitrate".into(), self.voice.opus.bitrate.bps() as f64, 6_000.0, 128_000.0);
         range("voice.aac.bitrate".into(), self.voice.aac.bitrate.bps() as f64, 16_000.0, 192_000.0);
-        for (i, rung) in self.rungs.iter().enumerate() {
-            range(format!("rungs[{i}].height"), rung.height as f64, 64.0, 2160.0);
-            range(format!("rungs[{i}].crf"), rung.crf as f64, 1.0, 50.0);
-            range(format!("rungs[{i}].max"), rung.max.bps() as f64, 10_000.0, 50e6);
-            range(format!("rungs[{i}].buffer_s"), rung.buffer_s, 0.2, 10.0);
+        range("slides.least_s".into(), self.slides.least_s, self.segments.least_s, self.segments.most_s);
+        range("slides.share".into(), self.slides.share, 0.0, 1.0);
+        let most = self.video.max_frame_rate;
+        for (table, list) in [("rungs", &self.rungs), ("slides.rungs", &self.slides.rungs)] {
+            for (i, rung) in list.iter().enumerate() {
+                range(format!("{table}[{i}].height"), rung.height as f64, 64.0, 2160.0);
+                range(format!("{table}[{i}].crf"), rung.crf as f64, 1.0, 50.0);
+                range(format!("{table}[{i}].max"), rung.max.bps() as f64, 10_000.0, 50e6);
+                range(format!("{table}[{i}].buffer_s"), rung.buffer_s, 0.2, 30.0);
+                range(format!("{table}[{i}].buffer_full"), rung.buffer_full, 0.1, 1.0);
+                range(format!("{table}[{i}].frame_rate"), rung.frame_rate.unwrap_or(most), 0.2, most);
+                range(format!("{table}[{i}].motion_frame_rate"), rung.motion_frame_rate.unwrap_or(most), 0.1, most);
+            }
         }
         if !PRESETS.contains(&self.video.preset.as_str()) {
             faults.push(("video.preset".into(), format!("is \"{}\", expected one of {}", self.video.preset, PRESETS.join(", "))));
@@ -193,30 +228,21 @@ impl Profile {
                 format!("is {}, expected 16000, 22050, 24000, 32000, 44100 or 48000", self.voice.aac.rate_hz),
             ));
         }
-        if self.rungs.is_empty() {
-            faults.push(("rungs".into(), "has no entry, expected at least one [[rungs]] table".into()));
-        }
         for class in &self.classes {
             if crate::link::class(class).is_none() {
                 let known: Vec<_> = crate::link::CLASSES.iter().map(|c| c.name).collect();
                 faults.push(("classes".into(), format!("names \"{class}\", expected some of {}", known.join(", "))));
             }
         }
-        for (i, pair) in self.rungs.windows(2).enumerate() {
-            if pair[1].height <= pair[0].height || pair[1].max <= pair[0].max {
-                faults.push((
-                    format!("rungs[{}].height", i + 1),
-                    "and max must both be above those of the rung before (lowest first)".into(),
-                ));
-            }
-        }
-        let mut names: Vec<_> = self.rungs.iter().map(|r| &r.name).collect();
-        names.sort();
-        names.dedup();
-        let plain = |n: &str| !n.is_empty() && n.len() <= 20 && n.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
-        if names.len() != self.rungs.len() || !self.rungs.iter().all(|r| plain(&r.name)) {
-            faults.push(("rungs[0].name".into(), "and all others must differ and hold only a-z, 0-9 and -".into()));
-        }
+        faults.extend(order_faults("rungs", &self.rungs, |low, high| high.height > low.height && high.max > low.max, "height and max must both be"));
+        // What players sort by: height, pictures a second, rate (hls.js). No rung may be dearer and come earlier.
+        let rises = |low: &Rung, high: &Rung| {
+            high.height >= low.height
+                && high.frame_rate.unwrap_or(most) >= low.frame_rate.unwrap_or(most)
+                && high.max > low.max
+                && (high.height > low.height || high.crf < low.crf)
+        };
+        faults.extend(order_faults("slides.rungs", &self.slides.rungs, rises, "max must be above, height and frame_rate not below, and of equal height crf below"));
         faults
     }
 
@@ -224,6 +250,30 @@ impl Profile {
     pub fn digest(&self) -> Digest {
         Digest::of(serde_json::to_string(self).expect("a profile serialises").as_bytes())
     }
+}
+
+/// A ladder has rungs with names of their own, and each rises above the one before.
+fn order_faults(table: &str, rungs: &[Rung], rises: impl Fn(&Rung, &Rung) -> bool, rule: &str) -> Vec<(String, String)> {
+    let mut faults = Vec::new();
+    if rungs.is_empty() {
+        faults.push((table.into(), format!("has no entry, expected at least one [[{table}]] table")));
+    }
+    if rungs.len() > 12 {
+        faults.push((table.into(), format!("has {} entries, expected 12 at most", rungs.len())));
+    }
+    for (i, pair) in rungs.windows(2).enumerate() {
+        if !rises(&pair[0], &pair[1]) {
+            faults.push((format!("{table}[{}].height", i + 1), format!("{rule} those of the rung before (lowest first)")));
+        }
+    }
+    let mut names: Vec<_> = rungs.iter().map(|r| &r.name).collect();
+    names.sort();
+    names.dedup();
+    let plain = |n: &str| !n.is_empty() && n.len() <= 20 && n.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+    if names.len() != rungs.len() || !rungs.iter().all(|r| plain(&r.name)) {
+        faults.push((format!("{table}[0].name"), "and all others must differ and hold only a-z, 0-9 and -".into()));
+    }
+    faults
 }
 
 #[cfg(test)]

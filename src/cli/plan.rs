@@ -5,6 +5,7 @@ use super::recording::Recording;
 use crate::error::Result;
 use crate::plan::{Plan, Shape};
 use crate::progress::Ctx;
+use crate::timeline::SpanKind;
 use crate::units::{Bytes, MediaTime};
 use serde::Serialize;
 
@@ -18,7 +19,7 @@ pub struct Args {
 
 pub async fn run(args: Args, printer: &Printer, ctx: &Ctx) -> Result<u8> {
     let (encode, work) = args.recording.open()?;
-    let (plan, _) = encode.plan(&work, ctx).await?;
+    let plan = encode.plan(&work, ctx).await?.plan;
     match printer.json() {
         true => printer.object(&Line::from(&plan)),
         false => printer.data(&table(&plan)),
@@ -41,9 +42,87 @@ struct Line<'a> {
     boundaries_s: Vec<f64>,
     chunks: usize,
     predicted_cpu_s: f64,
+    timeline: TimelineLine,
     classes: &'a [crate::plan::ClassPrediction],
     repairs: &'a [String],
     problems: &'a [String],
+}
+
+/// What the recording shows, on the lecture's timeline.
+#[derive(Serialize)]
+struct TimelineLine {
+    slides: Vec<SlideLine>,
+    spans: Vec<SpanLine>,
+    /// Where a speaker or a video moves most of the time: x, y, width, height as fractions of the picture.
+    speaker: Option<[f64; 4]>,
+}
+
+#[derive(Serialize)]
+struct SlideLine {
+    start_s: f64,
+    /// When it has come to rest: the end of a fade.
+    settled_s: f64,
+    end_s: f64,
+    steps_s: Vec<f64>,
+    /// Not a slide: a span in which all moves.
+    moving: bool,
+}
+
+#[derive(Serialize)]
+struct SpanLine {
+    kind: SpanKind,
+    start_s: f64,
+    end_s: f64,
+}
+
+impl From<&Plan> for TimelineLine {
+    fn from(plan: &Plan) -> Self {
+        let parts = || plan.parts.iter().zip(&plan.timelines);
+        let seconds = |part: &crate::plan::Part, ns: u64| (part.at(ns).seconds() * 1e3).round() / 1e3;
+        let slides = parts().flat_map(|(p, t)| {
+            t.slides.iter().map(move |s| SlideLine {
+                start_s: seconds(p, s.start_ns),
+                settled_s: seconds(p, s.settled_ns),
+                end_s: seconds(p, s.end_ns),
+                steps_s: s.steps_ns.iter().map(|ns| seconds(p, *ns)).collect(),
+                moving: s.moving,
+            })
+        });
+        let spans = parts().flat_map(|(p, t)| {
+            t.spans.iter().map(move |s| SpanLine { kind: s.kind, start_s: seconds(p, s.start_ns), end_s: seconds(p, s.end_ns) })
+        });
+        TimelineLine { slides: slides.collect(), spans: spans.collect(), speaker: plan.timelines.iter().find_map(|t| t.speaker) }
+    }
+}
+
+/// Characters in a line of the strip.
+const STRIP: usize = 96;
+
+/// The lecture as a line of characters: `|` a slide begins, `+` a build, and what goes on between.
+fn strip(plan: &Plan) -> String {
+    let line = TimelineLine::from(plan);
+    let total = plan.duration().seconds().max(0.1);
+    let place = |s: f64| ((s / total * STRIP as f64) as usize).min(STRIP - 1);
+    let mut cells = vec!['.'; STRIP];
+    for span in &line.spans {
+        let mark = match span.kind {
+            SpanKind::Still => '.',
+            SpanKind::Pointer => '-',
+            SpanKind::Speaker => 's',
+            SpanKind::Motion => '#',
+            SpanKind::Black => ' ',
+        };
+        let end = if span.end_s >= total { STRIP } else { place(span.end_s).max(place(span.start_s) + 1) };
+        cells[place(span.start_s)..end].fill(mark);
+    }
+    line.slides.iter().flat_map(|s| &s.steps_s).for_each(|s| cells[place(*s)] = '+');
+    line.slides.iter().filter(|s| !s.moving).for_each(|s| cells[place(s.start_s)] = '|');
+    let slides = line.slides.iter().filter(|s| !s.moving).count();
+    let steps: usize = line.slides.iter().map(|s| s.steps_s.len()).sum();
+    format!(
+        "  [{}]\n  {slides} slide(s) |, {steps} build(s) +   . still  - pointer  s speaker  # motion\n",
+        cells.into_iter().collect::<String>()
+    )
 }
 
 #[derive(Serialize)]
@@ -85,6 +164,7 @@ impl<'a> From<&'a Plan> for Line<'a> {
             boundaries_s: plan.boundaries.iter().map(|b| b.seconds()).collect(),
             chunks: plan.chunks.len(),
             predicted_cpu_s: plan.predicted_cpu_s,
+            timeline: TimelineLine::from(plan),
             classes: &plan.classes,
             repairs: &plan.repairs,
             problems: &plan.problems,
@@ -105,6 +185,9 @@ fn table(plan: &Plan) -> String {
         plan.chunks.len(),
         plan.predicted_cpu_s
     );
+    if plan.shape != Shape::Card {
+        out += &format!("{}\n", strip(plan));
+    }
     out += &format!("  {:<8}{:>11}{:>10}{:>6}{:>12}{:>12}{:>12}\n", "rung", "size", "pict./s", "crf", "at most", "predicted", "MB/hour");
     for r in &plan.rungs {
         let kbps = format!("{} kbit/s", r.max_bps / 1000);

@@ -134,6 +134,7 @@ fn rung(plan: &Plan, chunks: &[ChunkFile], index: usize, target_s: u32, dir: &Pa
     if chunks.iter().any(|c| c.header.rungs[index].avcc != avcc) {
         return Err(Error::bug(format!("rung {} has chunks with different parameter sets", decided.name)));
     }
+    let delay = delay(plan, chunks, index);
     let track = |peak_bps, average_bps| {
         init::video(&VideoTrack {
             width: decided.size.width,
@@ -141,6 +142,7 @@ fn rung(plan: &Plan, chunks: &[ChunkFile], index: usize, target_s: u32, dir: &Pa
             avcc: &avcc,
             colour,
             duration: plan.duration().ticks(),
+            delay,
             peak_bps,
             average_bps,
         })
@@ -152,8 +154,9 @@ fn rung(plan: &Plan, chunks: &[ChunkFile], index: usize, target_s: u32, dir: &Pa
         let mut slots = &chunk.slots[..];
         for (nth, s) in (chunk.segments.0..chunk.segments.1).enumerate() {
             let (start, end) = plan.segment(s);
-            let (shown, rest) = slots.split_at(slots.partition_point(|slot| slot.at < end));
+            let (within, rest) = slots.split_at(slots.partition_point(|slot| slot.at < end));
             slots = rest;
+            let shown: Vec<crate::plan::Slot> = within.iter().filter(|slot| slot.on(index)).copied().collect();
             let bytes = file.segment(index, nth)?;
             let table = &file.header.rungs[index].segments[nth];
             if table.len() != shown.len() {
@@ -162,7 +165,7 @@ fn rung(plan: &Plan, chunks: &[ChunkFile], index: usize, target_s: u32, dir: &Pa
                     format!("segment {s} of rung {} holds {} pictures instead of {}", decided.name, table.len(), shown.len()),
                 ));
             }
-            let fragment = video_fragment(s as u32 + 1, start, end, shown, table, &bytes);
+            let fragment = video_fragment(s as u32 + 1, start, end, &shown, table, &bytes, delay);
             frame_rate = frame_rate.max(shown.len() as f64 * MediaTime::HZ as f64 / end.since(start) as f64);
             segments.push(Segment {
                 offset: media.at,
@@ -196,8 +199,25 @@ fn rung(plan: &Plan, chunks: &[ChunkFile], index: usize, target_s: u32, dir: &Pa
     })
 }
 
-/// Decoding times are the presentation times in order, so that a fragment begins at its boundary and its durations add up to
-/// the next one exactly; composition offsets take the reordering and may be negative (CMAF `cmf2`).
+/// The longest that any picture of a rung is decoded after it ought to be seen, ticks: decoding times are the presentation
+/// times in order, so that a fragment begins at its boundary and its durations add up to the next one exactly.
+fn delay(plan: &Plan, chunks: &[ChunkFile], index: usize) -> u64 {
+    let mut most = 0;
+    for (chunk, file) in plan.chunks.iter().zip(chunks) {
+        let mut shown = chunk.slots.iter().filter(|slot| slot.on(index)).map(|slot| slot.at);
+        for table in &file.header.rungs[index].segments {
+            let times: Vec<MediaTime> = shown.by_ref().take(table.len()).collect();
+            for (i, (_, place)) in table.iter().enumerate() {
+                if let (Some(decoded), Some(seen)) = (times.get(i), times.get(*place as usize)) {
+                    most = most.max(decoded.since(*seen));
+                }
+            }
+        }
+    }
+    most
+}
+
+/// One segment's pictures, `delay` ticks behind: the track's edit list takes them back.
 fn video_fragment(
     sequence: u32,
     start: MediaTime,
@@ -205,6 +225,7 @@ fn video_fragment(
     shown: &[crate::plan::Slot],
     table: &[(u32, u32)],
     bytes: &[u8],
+    delay: u64,
 ) -> fragment::Fragment {
     let at = |i: usize| shown.get(i).map(|s| s.at).unwrap_or(end).ticks();
     let mut rest = bytes;
@@ -214,7 +235,8 @@ fn video_fragment(
         .map(|(i, (size, place))| {
             let (data, after) = rest.split_at(*size as usize);
             rest = after;
-            Sample { data, duration: (at(i + 1) - at(i)) as u32, offset: (at(*place as usize) as i64 - at(i) as i64) as i32 }
+            let offset = (at(*place as usize) + delay).saturating_sub(at(i));
+            Sample { data, duration: (at(i + 1) - at(i)) as u32, offset: offset as i32 }
         })
         .collect();
     fragment::video(sequence, start.ticks(), &samples)

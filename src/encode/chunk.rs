@@ -1,9 +1,11 @@
 //! The child's job: decode one span of one file once, and encode it into every rung. It obeys the plan's slots to the letter:
-//! each slot names the picture to show; where the decoder fails to bring it, the one before stands in and is counted.
+//! each slot names the picture to show and the rungs that show it; where the decoder fails to bring it, the one before stands
+//! in and is counted. Where the analysis kept all pictures of a chunk, nothing is decoded again.
 
 use super::chunkfile::{self, Header, Health, RungUnits};
 use super::decoder::{Decoded, Decoder, init};
 use super::encoder::{Encoder, Settings};
+use super::spool::Kept;
 use crate::child::Reporter;
 use crate::error::{Error, Result};
 use crate::picture::{Cascade, Frame, Look, Turn};
@@ -12,6 +14,7 @@ use crate::plan::{Picture, RungPlan, Slot};
 use crate::probe::Video;
 use crate::units::{MediaTime, Size};
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -24,6 +27,8 @@ pub struct Job {
     pub sequential: bool,
     /// Times of all pictures, for a stream that has none of its own.
     pub times: Option<Vec<u64>>,
+    /// Where the analysis kept pictures.
+    pub kept: Option<PathBuf>,
     pub title: String,
     /// `bt709` or `bt601`, the same for the whole lecture.
     pub colour: String,
@@ -54,7 +59,7 @@ pub fn run(job: Job, reporter: &mut Reporter) -> Result<f64> {
     init()?;
     let colour = job.colour.as_str();
     let settings = job.rungs.iter().map(|r| Settings::new(&job.fragments, r, &job.preset, colour)).collect::<Result<Vec<_>>>()?;
-    let mut pictures = Pictures::open(&job, &mut || reporter.progress(0.0))?;
+    let mut pictures = Pictures::open(&job)?;
     let mut done = 0.0;
     for chunk in &job.chunks {
         // A second try of several chunks does not make the finished ones again.
@@ -68,6 +73,7 @@ pub fn run(job: Job, reporter: &mut Reporter) -> Result<f64> {
             pictures.health.first_fault_s = chunk.boundaries.first().map(|b| b.seconds());
             pictures.health.fault = job.lost.clone();
         }
+        pictures.begin(chunk);
         let mut slots = chunk.slots.iter().peekable();
         let mut rungs: Vec<RungUnits> =
             job.rungs.iter().map(|_| RungUnits { avcc: Vec::new(), colour: code_points(colour), segments: Vec::new() }).collect();
@@ -77,7 +83,8 @@ pub fn run(job: Job, reporter: &mut Reporter) -> Result<f64> {
             while let Some(slot) = slots.next_if(|s| s.at < bounds[1]) {
                 let at = done + (slot.at.since(chunk.boundaries[0])) as f64 / MediaTime::HZ as f64;
                 let frames = pictures.show(slot, &mut || reporter.progress(at))?;
-                for (encoder, frame) in encoders.iter_mut().zip(frames) {
+                for (i, (encoder, frame)) in encoders.iter_mut().zip(frames).enumerate().filter(|(i, _)| slot.on(*i)) {
+                    let frame = frame.as_ref().ok_or_else(|| Error::bug(format!("rung {i} has no frame at {}", slot.at)))?;
                     encoder.push(frame, MediaTime::from_ticks(slot.at.since(bounds[0])))?;
                 }
                 reporter.progress(at);
@@ -107,48 +114,77 @@ fn code_points(colour: &str) -> (u16, u16, u16) {
     if colour == "bt601" { (6, 6, 6) } else { (1, 1, 1) }
 }
 
-/// The recording's pictures as the plan asks for them, in every rung's size.
-struct Pictures {
+/// The recording's pictures as the plan asks for them, in the sizes of the rungs that show them.
+struct Pictures<'a> {
+    job: &'a Job,
     decoder: Option<Decoder>,
+    kept: Option<Kept>,
+    /// The pictures of this chunk are all among those kept.
+    all_kept: bool,
+    /// Which rungs show a picture anywhere in this chunk.
+    rungs: HashMap<u64, u16>,
     /// The next picture that the decoder gave and no slot has used.
     ahead: Option<Decoded>,
     sizes: Vec<Size>,
     turn: Turn,
     cascade: Option<(Look, Cascade)>,
     /// What stands: the planned picture's time and its frames.
-    shown: Option<(Picture, Vec<Arc<Frame>>)>,
+    shown: Option<(Picture, Frames)>,
     health: Health,
 }
 
-impl Pictures {
-    fn open(job: &Job, alive: &mut dyn FnMut()) -> Result<Pictures> {
+type Frames = Vec<Option<Arc<Frame>>>;
+
+impl Pictures<'_> {
+    fn open(job: &Job) -> Result<Pictures<'_>> {
         let sizes: Vec<Size> = job.rungs.iter().map(|r| r.size).collect();
-        let mut pictures =
-            Pictures { decoder: None, ahead: None, turn: Turn::default(), cascade: None, shown: None, health: Health::default(), sizes };
+        let mut pictures = Pictures {
+            job,
+            decoder: None,
+            kept: job.kept.as_deref().and_then(Kept::open),
+            all_kept: false,
+            rungs: HashMap::new(),
+            ahead: None,
+            turn: Turn::default(),
+            cascade: None,
+            shown: None,
+            health: Health::default(),
+            sizes,
+        };
         match &job.video {
             None => {
                 let card = super::card::draw(&job.fragments, &job.title, &job.colour, &pictures.sizes)?;
-                pictures.shown = Some((Picture::Card, card));
+                pictures.shown = Some((Picture::Card, card.into_iter().map(Some).collect()));
             }
-            Some(video) => {
-                let first = job.chunks.iter().flat_map(|c| &c.slots).find_map(|s| match s.show {
-                    Picture::At(ns) => Some(ns),
-                    Picture::Card => None,
-                });
-                pictures.turn = Turn::new(video.rotation, video.mirrored);
-                let from = first.filter(|_| !job.sequential);
-                pictures.decoder = Some(Decoder::open(&job.fragments, &job.path, video, from, job.times.clone(), alive)?);
-            }
+            Some(video) => pictures.turn = Turn::new(video.rotation, video.mirrored),
         }
         Ok(pictures)
     }
 
+    /// Looks through a chunk before its first picture.
+    fn begin(&mut self, chunk: &JobChunk) {
+        self.rungs.clear();
+        for slot in &chunk.slots {
+            if let Picture::At(ns) = slot.show {
+                *self.rungs.entry(ns).or_default() |= slot.rungs;
+            }
+        }
+        self.all_kept = self.kept.as_ref().is_some_and(|kept| self.rungs.keys().all(|ns| kept.has(*ns)));
+        // What stands from the chunk before may lack a rung's frame.
+        if self.job.video.is_some() {
+            self.shown = None;
+        }
+    }
+
     /// The frames for a slot, lowest rung first.
-    fn show(&mut self, slot: &Slot, alive: &mut dyn FnMut()) -> Result<&[Arc<Frame>]> {
-        // Without a decoder the title card stands for everything.
-        let standing = self.decoder.is_none() || self.shown.as_ref().is_some_and(|(picture, _)| *picture == slot.show);
+    fn show(&mut self, slot: &Slot, alive: &mut dyn FnMut()) -> Result<&[Option<Arc<Frame>>]> {
+        // Without a video the title card stands for everything.
+        let standing = self.job.video.is_none() || self.shown.as_ref().is_some_and(|(picture, _)| *picture == slot.show);
         if !standing && let Picture::At(wanted) = slot.show {
-            self.fetch(wanted, slot.at, alive)?;
+            let rungs = self.rungs.get(&wanted).copied().unwrap_or(slot.rungs);
+            if !self.recall(wanted, rungs)? {
+                self.fetch(wanted, rungs, slot.at, alive)?;
+            }
         }
         match &self.shown {
             Some((_, frames)) => Ok(frames),
@@ -156,9 +192,25 @@ impl Pictures {
         }
     }
 
+    /// Takes a picture from those kept, if the whole chunk can be had so.
+    fn recall(&mut self, wanted: u64, rungs: u16) -> Result<bool> {
+        let Some((frame, colour)) = self.kept.as_mut().filter(|_| self.all_kept).and_then(|kept| kept.get(wanted)) else {
+            return Ok(false);
+        };
+        let frames = scale(&mut self.cascade, &self.sizes, self.turn, &frame.view(), colour, rungs)?;
+        self.shown = Some((Picture::At(wanted), frames));
+        Ok(true)
+    }
+
     /// Decodes on to the picture at `wanted`.
-    fn fetch(&mut self, wanted: u64, at: MediaTime, alive: &mut dyn FnMut()) -> Result<()> {
-        let decoder = self.decoder.as_mut().ok_or_else(|| Error::bug("a title card has no pictures to fetch"))?;
+    fn fetch(&mut self, wanted: u64, rungs: u16, at: MediaTime, alive: &mut dyn FnMut()) -> Result<()> {
+        if self.decoder.is_none() {
+            let video = self.job.video.as_ref().ok_or_else(|| Error::bug("a title card has no pictures to fetch"))?;
+            let from = (!self.job.sequential).then_some(wanted);
+            let times = self.job.times.clone();
+            self.decoder = Some(Decoder::open(&self.job.fragments, &self.job.path, video, from, times, false, alive)?);
+        }
+        let decoder = self.decoder.as_mut().expect("opened above");
         loop {
             if self.ahead.is_none() {
                 self.ahead = decoder.next(alive)?;
@@ -179,10 +231,14 @@ impl Pictures {
                 self.health.fault.get_or_insert(fault);
             }
         }
-        // The very first picture may be the missing one: then the next that comes stands in, as nothing came before.
+        // The very first picture may be the missing one: then the next that comes stands in, as nothing came before. A
+        // picture that stands in for another is made for all rungs: its successors are not known by it.
+        let mut scale = |picture: &Decoded, rungs| {
+            picture.view(|view, colour| scale(&mut self.cascade, &self.sizes, self.turn, view, colour, rungs))
+        };
         let frames = match (&self.ahead, &self.shown) {
-            (Some(picture), _) if hit => Some(picture.view(|view, colour| scale(&mut self.cascade, &self.sizes, self.turn, view, colour))?),
-            (Some(picture), None) => Some(picture.view(|view, colour| scale(&mut self.cascade, &self.sizes, self.turn, view, colour))?),
+            (Some(picture), _) if hit => Some(scale(picture, rungs)?),
+            (Some(picture), None) => Some(scale(picture, u16::MAX)?),
             (None, None) => {
                 let cause = decoder.fault().unwrap_or_else(|| "the stream ended before".into());
                 return Err(Error::bad_media(format!("no picture can be decoded from {at} on")).caused_by(cause));
@@ -191,7 +247,10 @@ impl Pictures {
         };
         match (frames, &mut self.shown) {
             (Some(frames), shown) => *shown = Some((Picture::At(wanted), frames)),
-            (None, Some((picture, _))) => *picture = Picture::At(wanted),
+            (None, Some((picture, frames))) => {
+                *picture = Picture::At(wanted);
+                complete(frames, &self.sizes)?;
+            }
             (None, None) => {}
         }
         if hit {
@@ -201,17 +260,34 @@ impl Pictures {
     }
 }
 
-/// Every rung's frame of one decoded picture. A picture size that changes within a file is scaled to the same rungs.
+/// A picture that stands in for a lost one may have been made for few rungs: the others get it from the largest there is.
+fn complete(frames: &mut Frames, sizes: &[Size]) -> Result<()> {
+    let Some(largest) = frames.iter().flatten().max_by_key(|f| f.size().height).cloned() else {
+        return Err(Error::bug("a picture that stands was made for no rung"));
+    };
+    for (frame, size) in frames.iter_mut().zip(sizes).filter(|(f, _)| f.is_none()) {
+        *frame = Some(if largest.size() == *size {
+            largest.clone()
+        } else {
+            Arc::new(crate::picture::Scaler::new(largest.size(), *size).scale(&largest.view())?)
+        });
+    }
+    Ok(())
+}
+
+/// The frames of one decoded picture for the rungs that show it. A picture size that changes within a file is scaled to the
+/// same rungs.
 fn scale(
     cascade: &mut Option<(Look, Cascade)>,
     sizes: &[Size],
     turn: Turn,
     view: &crate::picture::View,
     colour: crate::picture::Colour,
-) -> Result<Vec<Arc<Frame>>> {
+    rungs: u16,
+) -> Result<Frames> {
     let look = Look { size: view.size(), depth: view.depth(), colour, turn };
     if cascade.as_ref().is_none_or(|(made_for, _)| *made_for != look) {
         *cascade = Some((look, Cascade::new(look, sizes)));
     }
-    cascade.as_mut().expect("made above").1.make(view)
+    cascade.as_mut().expect("made above").1.make_some(view, rungs)
 }

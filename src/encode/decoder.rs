@@ -40,13 +40,15 @@ fn caps(video: &Video) -> String {
 
 impl Decoder {
     /// Opens `path` and begins at stream time `from_ns`, or a little before; at the start where `None`. `times` are those of
-    /// all pictures, for a stream that has none of its own. `alive` as in [`Decoder::next`].
+    /// all pictures, for a stream that has none of its own. With `references_only`, pictures of H.264 that no other refers to
+    /// are left out. `alive` as in [`Decoder::next`].
     pub fn open(
         fragments: &Fragments,
         path: &Path,
         video: &Video,
         from_ns: Option<u64>,
         times: Option<Vec<u64>>,
+        references_only: bool,
         alive: &mut dyn FnMut(),
     ) -> Result<Decoder> {
         let caps = caps(video);
@@ -60,7 +62,7 @@ impl Decoder {
             .static_pad("sink")
             .ok_or_else(|| Error::usage(format!("pipeline {pictures}: \"pictures\" has no sink pad")))?;
         let sink = appsink(&graph, "frames")?;
-        let stream = one_stream(&graph, &element(&graph, "decode")?, &input, "video", &video.stream_id)?;
+        let stream = one_stream(&graph, &element(&graph, "decode")?, &input, "video", &video.stream_id, references_only)?;
         let mut decoder = Decoder { samples: Samples::new(graph, sink, stream), times: times.map(|t| (t, 0)) };
         if let Some(from) = from_ns.and_then(|ns| ns.checked_sub(SEEK_MARGIN_NS)).filter(|ns| *ns > 0) {
             decoder.preroll(alive)?;
@@ -209,7 +211,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = film(&dir);
         for (id, width, count) in [("001", 96, 10), ("002", 160, 20)] {
-            let mut decoder = Decoder::open(&Fragments::built_in(), &path, &video(id), None, None, &mut || ()).unwrap();
+            let mut decoder = Decoder::open(&Fragments::built_in(), &path, &video(id), None, None, false, &mut || ()).unwrap();
             let mut widths = Vec::new();
             while let Some(picture) = decoder.next(&mut || ()).unwrap() {
                 widths.push(picture.view(|view, _| Ok(view.size().width)).unwrap());
@@ -232,10 +234,10 @@ mod tests {
     fn what_has_ended_stays_ended() {
         let dir = tempfile::tempdir().unwrap();
         let path = film(&dir);
-        let mut absent = Decoder::open(&Fragments::built_in(), &path, &video("009"), None, None, &mut || ()).unwrap();
+        let mut absent = Decoder::open(&Fragments::built_in(), &path, &video("009"), None, None, false, &mut || ()).unwrap();
         assert!(absent.next(&mut || ()).unwrap().is_none());
         // An error on the bus of a pipeline that never ends by itself.
-        let mut stuck = Decoder::open(&Fragments::built_in(), &path, &video("002"), None, None, &mut || ()).unwrap();
+        let mut stuck = Decoder::open(&Fragments::built_in(), &path, &video("002"), None, None, false, &mut || ()).unwrap();
         assert!(stuck.next(&mut || ()).unwrap().is_some());
         stuck.samples.graph.set_state(gst::State::Null).unwrap();
         stuck.samples.graph.set_state(gst::State::Ready).unwrap();

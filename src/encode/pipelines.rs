@@ -72,11 +72,15 @@ fn parameters(role: &str, profile: &Profile) -> Vec<Values> {
         "rung-h264" => profile
             .rungs
             .iter()
+            .chain(&profile.slides.rungs)
             .map(|r| {
                 set(&[
                     ("crf", r.crf.to_string()),
                     ("max_kbps", (r.max.bps() / 1000).to_string()),
                     ("buffer_ms", ((r.buffer_s * 1000.0) as u64).to_string()),
+                    ("b_pictures", "3".into()),
+                    ("lookahead", "40".into()),
+                    ("full", r.buffer_full.to_string()),
                     ("preset", profile.video.preset.clone()),
                     ("level", "4".into()),
                 ])

@@ -11,11 +11,12 @@ use crate::probe::{Access, Source, Video};
 use crate::progress::{Ctx, Event, Unit};
 use crate::workdir::Claim;
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-/// What is left to do for the pictures of a plan: one job a child.
-pub fn jobs(plan: &Plan, sources: &[Source], fragments: &Fragments, claim: &Claim) -> Vec<Job> {
+/// What is left to do for the pictures of a plan: one job a child. `kept` says where each file's analysis left pictures.
+pub fn jobs(plan: &Plan, sources: &[Source], kept: &[PathBuf], fragments: &Fragments, claim: &Claim) -> Vec<Job> {
     let missing: Vec<usize> = (0..plan.chunks.len()).filter(|i| chunkfile::open(&chunkfile::path(claim.dir(), *i)).is_none()).collect();
     let mut jobs: Vec<Job> = Vec::new();
     let mut last: Option<(usize, bool)> = None;
@@ -41,6 +42,7 @@ pub fn jobs(plan: &Plan, sources: &[Source], fragments: &Fragments, claim: &Clai
             video: part.pictures.and(source.video.clone()).map(|v| Video { colorimetry: Some(plan.colour.clone()), ..v }),
             sequential,
             times: source.untimed.then(|| source.frames_ns.clone()),
+            kept: kept.get(part.source).cloned(),
             title: plan.title.clone(),
             colour: plan.colour.clone(),
             lost: None,

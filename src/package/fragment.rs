@@ -8,7 +8,7 @@ pub struct Sample<'a> {
     pub data: &'a [u8],
     /// Ticks to the next sample in decoding order.
     pub duration: u32,
-    /// Presentation minus decoding time, ticks; may be negative.
+    /// Composition minus decoding time, ticks.
     pub offset: i32,
 }
 
@@ -158,6 +158,7 @@ mod tests {
             avcc: &avcc,
             colour: (1, 1, 1),
             duration: 900_000,
+            delay: 6000,
             peak_bps: 2,
             average_bps: 1,
         };

@@ -14,6 +14,9 @@ pub struct VideoTrack<'a> {
     pub colour: (u16, u16, u16),
     /// Whole length in 1/90000 s.
     pub duration: u64,
+    /// Ticks by which every picture's composition time is later than it is to be seen: room for pictures that are decoded
+    /// before those they follow.
+    pub delay: u64,
     pub peak_bps: u64,
     pub average_bps: u64,
 }
@@ -51,8 +54,9 @@ pub const DELTA: u32 = 0x0101_0000;
 
 pub fn video(track: &VideoTrack) -> Vec<u8> {
     let mut w = Writer::default();
-    // cmf2: negative composition offsets, so the first picture's time is the segment's and no edit list is needed.
-    ftyp(&mut w, b"cmf2", &[b"iso6", b"cmfc", b"cmf2"]);
+    // cmfc: the delay of reordering is in an edit list. Negative offsets (cmf2) need none, but libavformat takes them for a
+    // delay of its own and shows pictures 67 ms late, or seconds where they are sparse.
+    ftyp(&mut w, b"cmfc", &[b"iso6", b"cmfc"]);
     let visual = |w: &mut Writer| {
         w.boxed(b"avc1", |w| {
             w.zeros(6).u16(1).zeros(16).u16(track.width as u16).u16(track.height as u16);
@@ -71,7 +75,7 @@ pub fn video(track: &VideoTrack) -> Vec<u8> {
             });
         });
     };
-    moov(&mut w, VIDEO_HZ, track.duration, b"vide", "und", (track.width, track.height), None, None, &visual, DELTA, 0);
+    moov(&mut w, VIDEO_HZ, track.duration, b"vide", "und", (track.width, track.height), Some(track.delay), None, &visual, DELTA, 0);
     w.finish()
 }
 

@@ -59,6 +59,12 @@ impl Cascade {
 
     /// The frames, in the order of the sizes given to [`Cascade::new`]. Fails when the picture does not look as it was said to.
     pub fn make(&mut self, view: &View) -> Result<Vec<Arc<Frame>>> {
+        let made = self.make_some(view, u16::MAX)?;
+        Ok(made.into_iter().flatten().collect())
+    }
+
+    /// The same for the rungs of which the bit is set in `wanted` (bit `i`: the `i`-th size), and those on the way to them.
+    pub fn make_some(&mut self, view: &View, wanted: u16) -> Result<Vec<Option<Arc<Frame>>>> {
         if (view.size(), view.depth()) != (self.look.size, self.look.depth) {
             return Err(Error::bad_media(format!(
                 "the picture changes from {} ({:?} bits) to {} ({:?} bits) on the way",
@@ -71,7 +77,15 @@ impl Cascade {
         let levelled = self.levels.as_ref().map(|levels| levels.apply(view));
         let source = levelled.as_ref().map_or(*view, Frame::view);
         let mut made: Vec<Option<Arc<Frame>>> = vec![None; self.steps.len()];
-        for step in &mut self.steps {
+        let mut needed = wanted;
+        for step in self.steps.iter().rev().filter(|s| s.rung < 16) {
+            if needed >> step.rung & 1 == 1
+                && let Some(from) = step.from
+            {
+                needed |= 1 << from;
+            }
+        }
+        for step in self.steps.iter_mut().filter(|s| needed >> s.rung & 1 == 1) {
             let frame = match step.from.map(|from| made[from].as_ref().expect("larger frames are made first")) {
                 Some(larger) if larger.size() == step.scaler.to() => larger.clone(),
                 Some(larger) => Arc::new(step.scaler.scale(&larger.view())?),
@@ -79,7 +93,7 @@ impl Cascade {
             };
             made[step.rung] = Some(frame);
         }
-        Ok(made.into_iter().map(|frame| frame.expect("each rung has one step")).collect())
+        Ok(made)
     }
 }
 

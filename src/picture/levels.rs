@@ -8,7 +8,7 @@ use super::tone::{Curve, to_sdr};
 use super::{Depth, Frame, View, plane_size};
 
 /// What a picture's samples mean.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize)]
 pub struct Colour {
     /// `None` is SDR.
     pub hdr: Option<Curve>,

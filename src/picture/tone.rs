@@ -13,7 +13,7 @@
 //! PQ masters above 1000 cd/m² are cut there; a recording's own mastering peak is not used.
 
 /// How a picture's signal stands for light, where that is not plain SDR.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Curve {
     /// SMPTE ST 2084.
     Pq,

@@ -1,9 +1,9 @@
 //! Which rungs a recording gets: never above its own size, sizes even, levels no higher than needed.
 
-use crate::plan::Shape;
+use crate::plan::{Chunk, Shape};
 use crate::probe::Source;
 use crate::profile::{Codec, Profile, Rung};
-use crate::units::Size;
+use crate::units::{MediaTime, Size};
 use serde::{Deserialize, Serialize};
 
 /// One rung as it will be made.
@@ -15,12 +15,28 @@ pub struct RungPlan {
     pub crf: u32,
     pub max_bps: u64,
     pub buffer_ms: u64,
+    /// The share of the buffer that a segment's encoder finds full: what its first picture may take.
+    pub buffer_full: f64,
+    /// Pictures between references that are predicted from both sides. None where pictures are seconds apart: each would be
+    /// decoded seconds before it is seen.
+    pub b_pictures: u32,
+    /// Pictures that the encoder looks ahead; they are most of its memory.
+    pub lookahead: u32,
     /// Pictures a second on average.
     pub frame_rate: f64,
+    pub cadence: Cadence,
     /// H.264 level times ten: 31 is 3.1.
     pub level: u32,
     /// An estimate from the recording's own bit rate.
     pub predicted_bytes: u64,
+}
+
+/// How many pictures a second a rung shows at most.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Cadence {
+    pub frame_rate: f64,
+    /// Where only what moves all the time moves: a speaker, a video, a camera.
+    pub motion_frame_rate: f64,
 }
 
 /// The size that a title card is drawn for: a 16:9 screen.
@@ -28,30 +44,42 @@ const CARD: (f64, f64) = (1280.0, 720.0);
 
 pub fn rungs(profile: &Profile, sources: &[Source], shape: Shape) -> Vec<RungPlan> {
     let videos = || sources.iter().filter_map(|s| s.video.as_ref());
+    // Files of one recording have one size; where they do not, the first rules and the others are fitted to it.
     let (width, height) = match shape {
         Shape::Card => CARD,
-        // Files of one recording have one size; where they do not, the first rules and the others are fitted to it.
-        Shape::Uniform => videos().next().map(|v| v.display_size()).unwrap_or(CARD),
+        _ => videos().next().map(|v| v.display_size()).unwrap_or(CARD),
     };
     let fps = match shape {
         Shape::Card => profile.video.least_frame_rate,
-        Shape::Uniform => {
-            videos().map(|v| v.frame_rate.fps()).fold(0.0, f64::max).clamp(profile.video.least_frame_rate, profile.video.max_frame_rate)
-        }
+        _ => videos().map(|v| v.frame_rate.fps()).fold(0.0, f64::max).clamp(profile.video.least_frame_rate, profile.video.max_frame_rate),
     };
     // A rung's height is its short side, so that a portrait recording keeps its width.
     let short = width.min(height);
+    let make = |rung: &Rung, name: String, short: f64, share: f64| make(rung, name, (width, height), short, fps, share);
     let mut rungs = Vec::new();
+    if shape == Shape::Slides {
+        let mut before: Option<(f64, f64)> = None;
+        for rung in &profile.slides.rungs {
+            let wanted = rung.height as f64;
+            let reached = wanted.min(short);
+            // One that is there for its size only has no use for a recording that is no larger than the one before.
+            if before.is_none_or(|(asked, got)| wanted <= asked || reached > got * 1.1) {
+                rungs.push(make(rung, rung.name.clone(), reached, 1.0));
+                before = Some((wanted, reached));
+            }
+        }
+        return rungs;
+    }
     let mut reached = 0.0;
     for rung in &profile.rungs {
         let wanted = rung.height as f64;
         if wanted <= short {
-            rungs.push(make(rung, rung.name.clone(), width, height, wanted, fps, 1.0));
+            rungs.push(make(rung, rung.name.clone(), wanted, 1.0));
             reached = wanted;
         } else if short > reached * 1.1 {
             // Between two rungs: the recording's own size, at the next rung's quality and its share of the next rung's cap.
             let share = (short / wanted).powi(2).max(0.25);
-            rungs.push(make(rung, format!("{}p", even(short, short)), width, height, short, fps, share));
+            rungs.push(make(rung, format!("{}p", even(short, short)), short, share));
             break;
         } else {
             break;
@@ -78,7 +106,8 @@ pub fn colour(sources: &[Source]) -> &'static str {
     }
 }
 
-fn make(rung: &Rung, name: String, width: f64, height: f64, short: f64, fps: f64, share: f64) -> RungPlan {
+fn make(rung: &Rung, name: String, (width, height): (f64, f64), short: f64, fps: f64, share: f64) -> RungPlan {
+    let frame_rate = rung.frame_rate.map_or(fps, |most| most.min(fps));
     let scale = short / width.min(height);
     let size = Size { width: even(width * scale, width), height: even(height * scale, height) };
     let max_bps = (rung.max.bps() as f64 * share) as u64;
@@ -89,9 +118,42 @@ fn make(rung: &Rung, name: String, width: f64, height: f64, short: f64, fps: f64
         crf: rung.crf,
         max_bps,
         buffer_ms: (rung.buffer_s * 1000.0) as u64,
-        frame_rate: fps,
-        level: level(size, fps, max_bps, rung.buffer_s),
+        buffer_full: rung.buffer_full,
+        b_pictures: 0,
+        lookahead: if size.height.min(size.width) > 720 { 24 } else { 40 },
+        frame_rate,
+        cadence: Cadence { frame_rate, motion_frame_rate: rung.motion_frame_rate.map_or(frame_rate, |most| most.min(frame_rate)) },
+        level: 0,
         predicted_bytes: 0,
+    }
+}
+
+/// The widest gap between pictures, ticks, over which any is predicted from both sides. Each such picture is decoded two
+/// intervals before it is seen, and libavformat's HLS reader takes 0.1 s between decoding and display for a broken clock.
+const DENSE: u64 = MediaTime::HZ / 20 + MediaTime::HZ / 200;
+
+/// What follows from the schedule: each rung's pictures a second, whether they are dense enough to be reordered, and the
+/// lowest level that holds its busiest segment.
+pub fn settle(rungs: &mut [RungPlan], boundaries: &[MediaTime], chunks: &[Chunk]) {
+    let seconds = |ticks: u64| ticks as f64 / MediaTime::HZ as f64;
+    let whole = boundaries.last().map_or(0, |end| end.ticks());
+    for (i, rung) in rungs.iter_mut().enumerate() {
+        let (mut count, mut busiest, mut widest) = (0, 0.0f64, 0);
+        for chunk in chunks {
+            for s in chunk.segments.0..chunk.segments.1 {
+                let (start, end) = (boundaries[s], boundaries[s + 1]);
+                let place = |t: MediaTime| chunk.slots.partition_point(|slot| slot.at < t);
+                let times: Vec<MediaTime> =
+                    chunk.slots[place(start)..place(end)].iter().filter(|slot| slot.on(i)).map(|slot| slot.at).chain([end]).collect();
+                widest = times.windows(2).map(|w| w[1].since(w[0])).fold(widest, u64::max);
+                let shown = times.len() - 1;
+                count += shown;
+                busiest = busiest.max(shown as f64 / seconds(end.since(start)).max(1e-3));
+            }
+        }
+        rung.frame_rate = (count as f64 / seconds(whole).max(0.1) * 1000.0).round() / 1000.0;
+        rung.b_pictures = if widest <= DENSE { 3 } else { 0 };
+        rung.level = level(rung.size, busiest, rung.max_bps, rung.buffer_ms as f64 / 1000.0);
     }
 }
 

@@ -34,7 +34,6 @@ const VOICE: f64 = 0.02;
 pub fn predict(plan: &mut Plan, sources: &[Source]) {
     let seconds = plan.duration().seconds();
     let slots: usize = plan.chunks.iter().map(|c| c.slots.len()).sum();
-    let fps = slots as f64 / seconds.max(0.1);
     let voice_bps = if plan.voice { plan.profile.voice.opus.bitrate.bps() as f64 * 1.06 } else { 0.0 };
 
     let source_bytes: u64 = sources.iter().map(|s| s.bytes).sum();
@@ -44,23 +43,22 @@ pub fn predict(plan: &mut Plan, sources: &[Source]) {
     let source_pixels = sources.iter().filter_map(|s| s.video.as_ref()).map(|v| v.width as f64 * v.height as f64).fold(0.0, f64::max);
     let mut cpu = seconds * if plan.voice { VOICE } else { 0.0 };
     for rung in &mut plan.rungs {
-        rung.frame_rate = (fps * 1000.0).round() / 1000.0;
         let pixels = rung.size.width as f64 * rung.size.height as f64;
         let bps = match plan.shape {
             // One key picture a segment and next to nothing between.
             Shape::Card => pixels * 0.05 * 8.0 / plan.profile.segments.target_s,
             // Capped CRF: about the source's own rate for the pixels that are left, six steps of CRF halve it; half to
             // the cap is usual where the source was coded well above it.
-            Shape::Uniform => {
+            Shape::Motion | Shape::Slides => {
                 let wished = source_bps * (pixels / source_pixels.max(1.0)).powf(0.8) * 2f64.powf((23.0 - rung.crf as f64) / 6.0);
                 let cap = rung.max_bps as f64;
                 wished * cap / (wished + cap) + pixels * 0.02
             }
         };
         rung.predicted_bytes = (bps * seconds / 8.0) as u64;
-        cpu += pixels / 1e6 * slots as f64 * (ENCODE + SCALE);
+        cpu += pixels / 1e6 * (rung.frame_rate * seconds * ENCODE + slots as f64 * SCALE);
     }
-    if plan.shape == Shape::Uniform {
+    if plan.shape != Shape::Card {
         cpu += sources.iter().map(|s| s.frames_ns.len() as f64).sum::<f64>() * source_pixels / 1e6 * DECODE;
     }
     plan.predicted_cpu_s = (cpu * 10.0).round() / 10.0;

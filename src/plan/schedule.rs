@@ -1,9 +1,12 @@
-//! Which picture is shown when, and where segments and chunks begin. All of it is decided here, from the exact times that
-//! probing found, so that a chunk encoder only obeys and chunks join to the tick.
+//! Which picture is shown when on which rung, and where segments and chunks begin. All of it is decided here, from the exact
+//! times that probing and analysis found, so that a chunk encoder only obeys and chunks join to the tick.
 
+use super::ladder::RungPlan;
+use super::{Shape, cadence};
 use crate::error::{Error, Result};
 use crate::probe::{Access, Source};
 use crate::profile::Profile;
+use crate::timeline::{Features, Timeline};
 use crate::units::MediaTime;
 use serde::{Deserialize, Serialize};
 
@@ -25,7 +28,7 @@ pub struct Part {
 
 impl Part {
     /// A stream time of the file on the lecture's timeline.
-    fn at(&self, ns: u64) -> MediaTime {
+    pub fn at(&self, ns: u64) -> MediaTime {
         self.offset.plus(MediaTime::from_ns(ns.saturating_sub(self.from_ns)).ticks())
     }
     pub fn end(&self) -> MediaTime {
@@ -39,15 +42,23 @@ pub struct Chunk {
     pub part: usize,
     /// First segment, and one past the last.
     pub segments: (usize, usize),
-    /// Every picture of the chunk in order. The first one of each segment is at its boundary.
+    /// Every picture of the chunk in order. The first one of each segment is at its boundary, on all rungs.
     pub slots: Vec<Slot>,
 }
 
-/// At lecture time `at` the picture `show` appears.
+/// At lecture time `at` the picture `show` appears, on some rungs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Slot {
     pub at: MediaTime,
     pub show: Picture,
+    /// Bit `i`: the rung `i` shows it; the others stay with what they showed. Whatever a rung shows, those above it show.
+    pub rungs: u16,
+}
+
+impl Slot {
+    pub fn on(&self, rung: usize) -> bool {
+        self.rungs >> rung & 1 == 1
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,87 +110,86 @@ pub fn parts(sources: &[Source], trim: Option<(f64, f64)>) -> Result<Vec<Part>> 
     }
 }
 
+/// What the plan knows of one part when it is laid out.
+pub struct Layout<'a> {
+    pub profile: &'a Profile,
+    pub shape: Shape,
+    pub rungs: &'a [RungPlan],
+    pub source: &'a Source,
+    pub features: Option<&'a Features>,
+    pub timeline: &'a Timeline,
+    pub part: &'a Part,
+}
+
 /// Segment boundaries of the whole lecture and its chunks.
-pub fn schedule(profile: &Profile, sources: &[Source], parts: &[Part]) -> (Vec<MediaTime>, Vec<Chunk>) {
+pub fn schedule<'a>(layouts: impl Iterator<Item = Layout<'a>>) -> (Vec<MediaTime>, Vec<Chunk>) {
     let mut boundaries = vec![MediaTime::ZERO];
     let mut chunks = Vec::new();
-    for (index, part) in parts.iter().enumerate() {
-        let slots = slots(profile, &sources[part.source], part);
-        let cuts = cuts(profile, &slots, part);
+    for (index, layout) in layouts.enumerate() {
+        let part = layout.part;
+        let shown = cadence::worth_showing(&layout);
+        let cuts = cuts(&layout, &shown);
+        let slots = cadence::slots(&layout, &shown, &cuts);
         let first = boundaries.len() - 1;
-        boundaries.extend(cuts[1..].iter().map(|&i| slots[i].at).chain([part.end()]));
+        boundaries.extend(cuts[1..].iter().copied().chain([part.end()]));
         let segments = cuts.len();
         let length = part.end().since(part.offset) as f64 / MediaTime::HZ as f64;
-        let wanted = (length / profile.chunks.target_s).round().max(if length >= 24.0 { 2.0 } else { 1.0 }) as usize;
+        let wanted = (length / layout.profile.chunks.target_s).round().max(if length >= 24.0 { 2.0 } else { 1.0 }) as usize;
         let count = wanted.min(segments);
         for c in 0..count {
             let (a, b) = (c * segments / count, (c + 1) * segments / count);
-            let end = cuts.get(b).copied().unwrap_or(slots.len());
-            chunks.push(Chunk { part: index, segments: (first + a, first + b), slots: slots[cuts[a]..end].to_vec() });
+            let place = |cut: Option<&MediaTime>| cut.map_or(slots.len(), |t| slots.partition_point(|s| s.at < *t));
+            let range = place(cuts.get(a))..place(cuts.get(b));
+            chunks.push(Chunk { part: index, segments: (first + a, first + b), slots: slots[range].to_vec() });
         }
     }
     (boundaries, chunks)
 }
 
-/// Every picture of a part: the file's own, thinned to the profile's most and filled up to its least.
-fn slots(profile: &Profile, source: &Source, part: &Part) -> Vec<Slot> {
-    let interval = MediaTime::HZ as f64 / profile.video.max_frame_rate;
-    let widest = (MediaTime::HZ as f64 / profile.video.least_frame_rate).round() as u64;
-    let mut slots: Vec<Slot> = Vec::new();
-    let mut due = f64::MIN;
-    let push = |slots: &mut Vec<Slot>, at: MediaTime, show: Picture| {
-        // A gap is filled with the picture that stands; the last repeat keeps half an interval from what follows.
-        while let Some(last) = slots.last().copied().filter(|last| at.since(last.at) > widest + widest / 2) {
-            slots.push(Slot { at: last.at.plus(widest), show: last.show });
-        }
-        slots.push(Slot { at, show });
-    };
-    if part.pictures.is_none() {
-        push(&mut slots, part.offset, Picture::Card);
-    } else {
-        // The picture that stands when the part begins: with a trim, the last one before it.
-        let from = source.frames_ns.partition_point(|t| *t <= part.from_ns).saturating_sub(1);
-        for &ns in source.frames_ns[from..].iter().take_while(|t| **t < part.to_ns) {
-            let at = if slots.is_empty() { part.offset } else { part.at(ns) };
-            // A quarter of an interval of jitter is forgiven; two pictures in one tick are one.
-            let early = (at.ticks() as f64) < due - interval / 4.0;
-            if early || slots.last().is_some_and(|s| s.at >= at) {
-                continue;
-            }
-            due = if slots.is_empty() { at.ticks() as f64 + interval } else { (due + interval).max(at.ticks() as f64 + interval / 2.0) };
-            push(&mut slots, at, Picture::At(ns));
-        }
-    }
-    // To the end of the sound, the last picture stands.
-    let end = part.end();
-    while let Some(last) = slots.last().copied().filter(|last| end.since(last.at) > widest + widest / 2) {
-        slots.push(Slot { at: last.at.plus(widest), show: last.show });
-    }
-    slots
-}
+/// A cut goes to a picture that is as near to where it would be, else it repeats the one that stands.
+const NEAR: u64 = MediaTime::HZ * 3 / 10;
 
-/// Indices of the slots that begin a segment: about even, at pictures, within the profile's least and most where pictures allow.
-fn cuts(profile: &Profile, slots: &[Slot], part: &Part) -> Vec<usize> {
-    let length = part.end().since(part.offset) as f64;
-    let hz = MediaTime::HZ as f64;
-    let s = &profile.segments;
-    let count = ((length / hz / s.target_s).round().max(1.0)).max((length / hz / s.most_s).ceil()) as usize;
-    let mut cuts = vec![0];
-    for k in 1..count {
-        let wish = part.offset.ticks() as f64 + length * k as f64 / count as f64;
-        let i = slots.partition_point(|slot| (slot.at.ticks() as f64) < wish);
-        let before = slots[*cuts.last().expect("never empty")].at;
-        let long_enough = |i: usize| slots.get(i).is_some_and(|slot| slot.at.since(before) as f64 >= s.least_s * hz);
-        let left = |i: usize| part.end().since(slots[i].at) as f64 >= s.least_s * hz / 2.0;
-        // The nearer of the two pictures around the wished time.
-        let nearer = match i {
-            0 => i,
-            _ if i < slots.len() && slots[i].at.ticks() as f64 - wish <= wish - slots[i - 1].at.ticks() as f64 => i,
-            _ => i - 1,
-        };
-        if long_enough(nearer) && left(nearer) {
-            cuts.push(nearer);
+/// Where the segments of a part begin, rising from its start: at slide changes where slides stand, evenly between, within the
+/// profile's least and most.
+fn cuts(layout: &Layout, shown: &[cadence::Shown]) -> Vec<MediaTime> {
+    let (part, s) = (layout.part, &layout.profile.segments);
+    let end = part.end();
+    let ticks = |seconds: f64| (seconds * MediaTime::HZ as f64) as u64;
+    let (anchors, least, even) = match layout.shape {
+        Shape::Slides => (anchors(layout), ticks(layout.profile.slides.least_s), s.most_s),
+        _ => (Vec::new(), ticks(s.least_s), s.target_s),
+    };
+    let mut cuts = vec![part.offset];
+    let mut from = part.offset;
+    for anchor in anchors.into_iter().filter(|a| end.since(*a) >= ticks(1.0)).chain([end]) {
+        if anchor != end && anchor.since(from) < least {
+            continue;
+        }
+        let length = anchor.since(from) as f64;
+        let count = (length / ticks(even) as f64).round().max((length / ticks(s.most_s) as f64).ceil()).max(1.0) as u64;
+        for k in 1..count {
+            let wish = from.plus((length * k as f64 / count as f64).round() as u64);
+            let i = shown.partition_point(|p| p.at < wish);
+            let near = [i.checked_sub(1), Some(i)].into_iter().flatten().filter_map(|i| shown.get(i)).map(|p| p.at);
+            let distance = |t: MediaTime| t.since(wish).max(wish.since(t));
+            let at = near.filter(|t| distance(*t) <= NEAR).min_by_key(|t| distance(*t)).unwrap_or(wish);
+            if cuts.last().is_some_and(|last| at.since(*last) >= least.min(ticks(1.0))) && end.since(at) >= ticks(0.5) {
+                cuts.push(at);
+            }
+        }
+        if anchor != end {
+            cuts.push(anchor);
+            from = anchor;
         }
     }
     cuts
+}
+
+/// A change longer than this begins its segment where it begins, not where it has come to rest: fades are shorter.
+const FADE_NS: u64 = 1_500_000_000;
+
+/// Where slides begin: settled, so that the key picture is the one that stays.
+fn anchors(layout: &Layout) -> Vec<MediaTime> {
+    let place = |s: &crate::timeline::Slide| if s.moving || s.settled_ns - s.start_ns > FADE_NS { s.start_ns } else { s.settled_ns };
+    layout.timeline.slides.iter().map(|s| layout.part.at(place(s))).filter(|at| *at > layout.part.offset).collect()
 }

@@ -50,6 +50,7 @@ pub fn make(sources: &[Source], profile: &str) -> Result<Plan> {
     let profile = crate::profile::load(profile).unwrap();
     plan(&Request {
         sources,
+        features: &vec![None; sources.len()],
         profile: &profile,
         pipelines: Digest::of(b""),
         fingerprint: BTreeMap::new(),

@@ -78,7 +78,7 @@ pub fn decode(
     let into = element(&graph, "voice-in")?
         .static_pad("sink")
         .ok_or_else(|| Error::usage("pipeline voice-decode: \"voice-in\" has no sink pad"))?;
-    let stream = one_stream(&graph, &decoder, &into, "audio", id)?;
+    let stream = one_stream(&graph, &decoder, &into, "audio", id, false)?;
     let packets = Arc::new(Mutex::new(Packets::default()));
     let cells = packets.clone();
     decoder.downcast_ref::<gst::Bin>().ok_or_else(|| Error::usage("the element decode is no decodebin"))?.connect_element_added(

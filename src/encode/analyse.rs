@@ -1,0 +1,121 @@
+//! The recording's pictures looked at once, before the plan: features for the timeline, and the few pictures that slides
+//! consist of kept aside, so that nothing is decoded twice for them.
+
+use super::decoder::{Decoder, init};
+use super::spool::Spool;
+use crate::child::{self, Limits, Reporter};
+use crate::error::{Error, Result};
+use crate::picture::{Depth, Frame, Grid};
+use crate::pipeline::Fragments;
+use crate::probe::{Source, Video};
+use crate::progress::{Ctx, Event, Unit};
+use crate::timeline::{Features, Watcher};
+use crate::units::Digest;
+use crate::workdir::WorkDir;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Job {
+    pub path: PathBuf,
+    pub video: Video,
+    /// Times of all pictures, for a stream that has none of its own.
+    pub times: Option<Vec<u64>>,
+    /// Pictures that nothing refers to are not decoded.
+    pub skip: bool,
+    pub fragments: Fragments,
+    /// Where features and pictures go.
+    pub out: PathBuf,
+}
+
+/// Version of what features mean; raised when the same pictures would give others.
+const FORMAT: u32 = 1;
+
+/// Pictures are at most this far apart when those are skipped that nothing refers to; else none is.
+const DENSE_NS: u64 = 220_000_000;
+
+/// Where the analysis of a recording lies: it depends on its bytes, the way to its pictures, and the tools.
+pub fn directory(work: &WorkDir, source: &Source, colour: &str, fragments: &Fragments, gstreamer: &str) -> PathBuf {
+    let key = serde_json::json!([FORMAT, source.sha256, source.video, source.untimed, colour, fragments.digest(), gstreamer]);
+    work.path().join("analysis").join(Digest::of(key.to_string().as_bytes()).to_string())
+}
+
+/// The features of one recording, from the work directory where an earlier run left them. `None`: it has no pictures, or
+/// none that decode, which the encoder will tell.
+pub async fn features(source: &Source, colour: &str, fragments: &Fragments, out: &Path, ctx: &Ctx) -> Result<Option<Features>> {
+    let Some(video) = &source.video else { return Ok(None) };
+    let file = out.join("features");
+    if let Some(features) = Features::open(&file) {
+        return Ok(Some(features));
+    }
+    std::fs::create_dir_all(out).map_err(|e| Error::failed(format!("cannot make {}", out.display())).caused_by(e))?;
+    let task = source.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let fps = source.frames_ns.len() as f64 / source.duration_s.max(0.1);
+    let mut job = Job {
+        path: source.path.clone(),
+        video: Video { colorimetry: Some(colour.to_string()), ..video.clone() },
+        times: source.untimed.then(|| source.frames_ns.clone()),
+        skip: video.codec == "h264" && !video.interlaced && !source.untimed && fps > 18.0,
+        fragments: fragments.clone(),
+        out: out.to_path_buf(),
+    };
+    let limits = Limits::wall(600 + 30 * source.duration_s as u64);
+    let watch = |done: f64| {
+        let (task, stage) = (task.clone(), "analysis".to_string());
+        ctx.progress.event(Event::Progress { task, stage, done, total: source.duration_s, unit: Unit::MediaSeconds });
+    };
+    let began = std::time::Instant::now();
+    let mut widest: Result<u64> = child::run("analyse", &task, &job, limits, ctx, watch).await;
+    // Sparse references, or a crash in a decoder that does not like the gaps: all pictures, then.
+    if job.skip && !matches!(&widest, Ok(ns) if *ns <= DENSE_NS) {
+        ctx.check()?;
+        job.skip = false;
+        widest = child::run("analyse", &task, &job, limits, ctx, watch).await;
+    }
+    match widest {
+        Ok(_) => {}
+        // The encoder meets the same fault and tells it better: with the span, and with what could be saved.
+        Err(e) if matches!(e.kind(), crate::error::Kind::Crashed | crate::error::Kind::BadMedia) => return Ok(None),
+        Err(e) => return Err(e),
+    }
+    ctx.progress.event(Event::Done { task, stage: "analysis".into(), seconds: began.elapsed().as_secs_f64() });
+    Ok(Features::open(&file))
+}
+
+/// The child's side; the widest gap between pictures that were looked at, nanoseconds.
+pub fn run(job: Job, reporter: &mut Reporter) -> Result<u64> {
+    init()?;
+    let mut decoder = Decoder::open(&job.fragments, &job.path, &job.video, None, job.times.clone(), job.skip, &mut || reporter.alive())?;
+    let mut watcher = Watcher::default();
+    let plain = job.video.bit_depth <= 8 && job.video.hdr.is_none();
+    let mut spool = if plain { Some(Spool::create(&job.out)?) } else { None };
+    let (mut last, mut widest) = (None, 0);
+    while let Some(picture) = decoder.next(&mut || reporter.alive())? {
+        let ns = picture.stream_ns;
+        // Times that go back are met in damaged files; the plan knows none such.
+        if last.is_some_and(|last| ns <= last) {
+            continue;
+        }
+        picture.view(|view, colour| {
+            if watcher.push(ns, Grid::of(view))
+                && let Some(spool) = &mut spool
+                && view.depth() == Depth::Eight
+                && !picture.damaged
+            {
+                spool.put(ns, colour, || Frame::copy_of(view))?;
+            }
+            Ok(())
+        })?;
+        widest = widest.max(last.map_or(0, |last| ns - last));
+        last = Some(ns);
+        reporter.progress(ns as f64 / 1e9);
+        if job.skip && widest > DENSE_NS {
+            return Ok(widest);
+        }
+    }
+    if let Some(spool) = spool {
+        spool.finish()?;
+    }
+    watcher.finish().write(&job.out.join("features"))?;
+    Ok(widest)
+}

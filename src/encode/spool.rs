@@ -1,0 +1,149 @@
+//! The pictures that slides consist of, kept from the analysis for the encoders: one file of compressed 8-bit pictures and
+//! an index. A saving, never a need: what is not in it is decoded again.
+
+use crate::error::{Error, Result, ResultExt};
+use crate::picture::{Colour, Frame};
+use crate::units::{Digest, Hasher, Size};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
+use std::path::Path;
+
+const PICTURES: &str = "pictures";
+const INDEX: &str = "pictures.json";
+
+/// Pictures a second that are kept in the long run: more than this is a moving span, whose pictures are decoded again.
+const PER_SECOND: f64 = 0.8;
+/// As many are kept in a burst.
+const BURST: f64 = 40.0;
+/// What all of them may take on disk.
+const MOST_BYTES: u64 = 3 << 30;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Entry {
+    at: u64,
+    bytes: u64,
+    size: Size,
+    colour: Colour,
+    /// SHA-256 of the compressed picture.
+    digest: Digest,
+}
+
+#[derive(Serialize, Deserialize, Default)]
+struct Index(BTreeMap<u64, Entry>);
+
+pub struct Spool<'a> {
+    dir: &'a Path,
+    out: BufWriter<File>,
+    at: u64,
+    index: Index,
+    tokens: f64,
+    last_ns: u64,
+}
+
+impl Spool<'_> {
+    /// Begins anew in `dir`.
+    pub fn create(dir: &Path) -> Result<Spool<'_>> {
+        let _ = std::fs::remove_file(dir.join(INDEX));
+        let out = File::create(dir.join(PICTURES)).doing(|| format!("cannot write in {}", dir.display()))?;
+        Ok(Spool { dir, out: BufWriter::with_capacity(1 << 20, out), at: 0, index: Index::default(), tokens: BURST, last_ns: 0 })
+    }
+
+    /// Keeps one picture, unless too many came of late.
+    pub fn put(&mut self, ns: u64, colour: Colour, frame: impl FnOnce() -> Frame) -> Result<()> {
+        self.tokens = (self.tokens + ns.saturating_sub(self.last_ns) as f64 / 1e9 * PER_SECOND).min(BURST);
+        self.last_ns = ns;
+        if self.tokens < 1.0 || self.at > MOST_BYTES {
+            return Ok(());
+        }
+        self.tokens -= 1.0;
+        let frame = frame();
+        let packed = lz4_flex::block::compress_prepend_size(frame.as_ref());
+        self.out.write_all(&packed).doing(|| format!("cannot write in {}", self.dir.display()))?;
+        let bytes = packed.len() as u64;
+        self.index.0.insert(ns, Entry { at: self.at, bytes, size: frame.size(), colour, digest: digest(&packed) });
+        self.at += bytes;
+        Ok(())
+    }
+
+    pub fn finish(mut self) -> Result<()> {
+        self.out.flush().doing(|| format!("cannot write in {}", self.dir.display()))?;
+        let text = serde_json::to_vec(&self.index).map_err(|e| Error::bug("an index does not serialise").caused_by(e))?;
+        crate::workdir::write_whole(&self.dir.join(INDEX), |out| out.write_all(&text))
+    }
+}
+
+fn digest(bytes: &[u8]) -> Digest {
+    let mut hasher = Hasher::default();
+    hasher.update(bytes);
+    hasher.finish().0
+}
+
+/// The pictures of a finished analysis.
+pub struct Kept {
+    file: File,
+    index: Index,
+}
+
+impl Kept {
+    /// `None` where there are none.
+    pub fn open(dir: &Path) -> Option<Kept> {
+        let index: Index = serde_json::from_slice(&std::fs::read(dir.join(INDEX)).ok()?).ok()?;
+        Some(Kept { file: File::open(dir.join(PICTURES)).ok()?, index })
+    }
+
+    pub fn has(&self, ns: u64) -> bool {
+        self.index.0.contains_key(&ns)
+    }
+
+    /// The picture of this stream time as the decoder gave it; `None` where it is not kept or no longer whole.
+    pub fn get(&mut self, ns: u64) -> Option<(Frame, Colour)> {
+        let entry = self.index.0.get(&ns)?;
+        let mut packed = vec![0; entry.bytes as usize];
+        self.file.seek(SeekFrom::Start(entry.at)).ok()?;
+        self.file.read_exact(&mut packed).ok()?;
+        if digest(&packed) != entry.digest {
+            return None;
+        }
+        let pixels = lz4_flex::block::decompress_size_prepended(&packed).ok()?;
+        Some((Frame::from_bytes(entry.size, pixels)?, entry.colour))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_come_back_and_damage_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let size = Size { width: 33, height: 17 };
+        let mut frame = Frame::new(size);
+        frame.plane_mut(0).iter_mut().enumerate().for_each(|(i, p)| *p = i as u8);
+        let colour = Colour::new(None, false);
+        let mut spool = Spool::create(dir.path()).unwrap();
+        spool.put(7, colour, || frame.clone()).unwrap();
+        spool.put(9, colour, || Frame::new(size)).unwrap();
+        spool.finish().unwrap();
+        let mut kept = Kept::open(dir.path()).unwrap();
+        assert!(kept.has(7) && !kept.has(8));
+        assert!(kept.get(7).unwrap() == (frame, colour));
+        assert!(kept.get(8).is_none());
+        let path = dir.path().join(PICTURES);
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[40] ^= 1;
+        std::fs::write(&path, &bytes).unwrap();
+        assert!(Kept::open(dir.path()).unwrap().get(7).is_none());
+    }
+
+    #[test]
+    fn a_moving_span_is_not_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut spool = Spool::create(dir.path()).unwrap();
+        for i in 0..3000u64 {
+            spool.put(i * 40_000_000, Colour::new(None, false), || Frame::new(Size { width: 16, height: 16 })).unwrap();
+        }
+        assert_eq!(spool.index.0.len(), 40 + 96);
+    }
+}

@@ -1,0 +1,73 @@
+//! What a recording shows, when: slides and their builds, still spans, pointers, moving pictures. [`Watcher`] turns decoded
+//! pictures into [`Features`], a few bytes each; [`read`] decides on those alone, so that it can be tested on recorded ones.
+//!
+//! Times are the file's stream times in nanoseconds; the plan puts them on the lecture's timeline.
+
+mod decide;
+mod features;
+mod watch;
+
+pub use decide::read;
+pub use features::{Features, Seen, Thumb, ZONES, ZONES_ACROSS, ZONES_DOWN};
+pub use watch::Watcher;
+
+use serde::{Deserialize, Serialize};
+
+/// One file's pictures, understood.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Timeline {
+    pub slides: Vec<Slide>,
+    /// One after the other, without gaps.
+    pub spans: Vec<Span>,
+    /// Pictures that differ visibly from the one kept before, the first among them.
+    pub kept: Vec<Kept>,
+    /// Where a speaker or a video moves beside or within a slide, as fractions of the coded picture: x, y, width, height.
+    pub speaker: Option<[f64; 4]>,
+    /// The share of the time in which a slide stands, with or without a speaker.
+    pub slide_share: f64,
+}
+
+/// A picture that stands for a while, or a moving span in which none does.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Slide {
+    /// The first picture that shows something of it.
+    pub start_ns: u64,
+    /// It stands from here on: the end of a fade or a wipe.
+    pub settled_ns: u64,
+    pub end_ns: u64,
+    /// The picture in which it is complete, after its last build.
+    pub still_ns: u64,
+    /// When builds added something.
+    pub steps_ns: Vec<u64>,
+    /// A span without a standing picture: camera, video.
+    pub moving: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Span {
+    pub kind: SpanKind,
+    pub start_ns: u64,
+    pub end_ns: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SpanKind {
+    /// Nothing moves.
+    Still,
+    /// Something small does: a pointer, a pen, typing.
+    Pointer,
+    /// A slide stands while a speaker or a video moves in one part of the picture.
+    Speaker,
+    /// All of it moves: camera, video.
+    Motion,
+    /// Nothing is to be seen.
+    Black,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    pub ns: u64,
+    /// It changes something outside the places that move all the time.
+    pub content: bool,
+}
