@@ -4,7 +4,7 @@ truth file, and decks that fixtures/decks.py renders in styles the detector was 
 
     benches/detect.py [--also slides] [--only PATTERN,...] [--decks DIR]
 
-Found changes are the starts of `timeline.slides` in `rivulet --json plan` (but one at 0), and their `steps_s`. A label is
+Found changes are the starts of the timeline's slides in `rivulet --json plan` (but one at 0), and their steps. A label is
 found when a change lies within 0.5 s of it, one to one, the nearest pairs first; one of an animated transition within 0.5 s
 of its begin or of the picture's rest. A label of kind `build` is found by a step or by a slide, any other by a slide alone.
 Labels marked optional (a scroll, a menu, a camera's cut) are neither missed nor is what finds them false.
@@ -86,6 +86,16 @@ def covered(spans):
     return total
 
 
+def timeline_of(plan):
+    """The plan's timeline in seconds, whether it gives one `timeline` in seconds or `timelines` in nanoseconds; None without."""
+    if "timeline" in plan:
+        return plan["timeline"]
+    if not plan.get("timelines"):
+        return None
+    slides = [s for t in plan["timelines"] for s in t["slides"]]
+    return {"slides": [{"start_s": s["start_ns"] / 1e9, "steps_s": [ns / 1e9 for ns in s.get("steps_ns", [])]} for s in slides]}
+
+
 def of_truth(truth):
     """Labels and spans of the semi-real lecture: its slide changes, and each section's begin but the first's."""
     starts = [s["start"] for s in truth["sections"]][1:]
@@ -146,9 +156,11 @@ def main():
     parser.add_argument("--also", choices=["slides"], help="slides: print the times that were missed, false or in spans")
     parser.add_argument("--only", default="*", help="names of recordings, * and ? allowed, by commas")
     parser.add_argument("--decks", type=Path, default=common.ROOT / "fixtures" / "out" / "decks", help="made there if it is missing")
+    parser.add_argument("--no-make", action="store_true", help="take the decks that are there")
     options = parser.parse_args()
     common.OUT.mkdir(parents=True, exist_ok=True)
-    subprocess.run([common.ROOT / "fixtures" / "decks.py", options.decks], check=True)
+    if not options.no_make:
+        subprocess.run([common.ROOT / "fixtures" / "decks.py", options.decks], check=True)
     media = Path(os.environ.get("RIVULET_SHARED", common.ROOT.parent / "shared")) / "media"
     results, ok = [], True
     print(f"{'recording':34} labelled found missed false in-spans")
@@ -156,7 +168,7 @@ def main():
         if not any(fnmatch.fnmatch(file.name, p) for p in options.only.split(",")):
             continue
         try:
-            timeline = common.plan(file).get("timeline")
+            timeline = timeline_of(common.plan(file))
         except SystemExit as failed:
             print(f"detect: {file.name}: no plan: {failed}", flush=True)
             timeline, ok = {"slides": []}, False

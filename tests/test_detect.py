@@ -66,6 +66,12 @@ class Matching(unittest.TestCase):
         spans = [{"kind": "video", "start_s": 0, "end_s": 40}, {"kind": "camera", "start_s": 20, "end_s": 60}]
         self.assertAlmostEqual(detect.match([], spans, timeline(0))["minutes"], 1.0)
 
+    def test_both_ways_of_writing_a_timeline_are_read(self):
+        slides = [{"start_ns": 2_500_000_000, "steps_ns": [4_000_000_000]}]
+        self.assertEqual(detect.timeline_of({"timelines": [{"slides": slides}]}), {"slides": [{"start_s": 2.5, "steps_s": [4.0]}]})
+        self.assertEqual(detect.timeline_of({"timeline": timeline(1)}), timeline(1))
+        self.assertIsNone(detect.timeline_of({}))
+
     def test_truth_sections_become_labels_and_spans(self):
         truth = {"slide_changes": [5.0], "sections": [{"name": "title slide", "start": 0, "end": 9}, {"name": "embedded ultrasound video", "start": 9, "end": 20}]}
         labels, spans = detect.of_truth(truth)
