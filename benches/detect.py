@@ -109,11 +109,13 @@ def of_truth(truth):
     return labels, spans
 
 
-def recordings(media, decks):
-    """(group, path, labels, spans) of all that there is; says what is missing."""
+def recordings(media, decks, wanted):
+    """(group, path, labels, spans) of all whose name is `wanted`; says what is missing."""
     for path in sorted(LABELS.glob("*.json")):
         label = json.loads(path.read_text(encoding="utf-8"))
         file = media / label["file"]
+        if not wanted(file.name):
+            continue
         if not file.exists():
             print(f"detect: SKIPPED, not there: {file}", flush=True)
             continue
@@ -125,7 +127,8 @@ def recordings(media, decks):
             yield "labelled", file, label["changes"], label["spans"]
     for path in sorted(decks.glob("*.truth.json")):
         truth = json.loads(path.read_text(encoding="utf-8"))
-        yield "decks", decks / truth["file"], truth["changes"], truth["spans"]
+        if wanted(truth["file"]):
+            yield "decks", decks / truth["file"], truth["changes"], truth["spans"]
 
 
 def seconds(found):
@@ -164,9 +167,8 @@ def main():
     media = Path(os.environ.get("RIVULET_SHARED", common.ROOT.parent / "shared")) / "media"
     results, ok = [], True
     print(f"{'recording':34} labelled found missed false in-spans")
-    for group, file, labels, spans in recordings(media, options.decks):
-        if not any(fnmatch.fnmatch(file.name, p) for p in options.only.split(",")):
-            continue
+    patterns = options.only.split(",")
+    for group, file, labels, spans in recordings(media, options.decks, lambda name: any(fnmatch.fnmatch(name, p) for p in patterns)):
         try:
             timeline = timeline_of(common.plan(file))
         except SystemExit as failed:
