@@ -3,7 +3,7 @@
 CARGO ?= cargo
 RIVULET = target/release/rivulet
 .DEFAULT_GOAL := help
-.PHONY: help setup build fixtures demo test lint corpus bench bench-camera bench-memory bench-startup vendor clean-fixtures
+.PHONY: help setup build fixtures demo test lint corpus bench bench-camera bench-detect bench-memory bench-startup vendor clean-fixtures
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -30,10 +30,13 @@ lint: setup ## Formatting and clippy
 corpus: build ## Encode, check and play every recording of ../shared/media (or $RIVULET_SHARED/media)
 	@tests/corpus.py $(RIVULET)
 
-bench: bench-startup bench-camera bench-memory ## All benches
+bench: bench-startup bench-detect bench-camera bench-memory ## All benches
 
 bench-camera: build ## CPU seconds, bytes and VMAF against ffmpeg 9 making the same ladder
 	@RIVULET=$(RIVULET) benches/camera.py
+
+bench-detect: build ## Slides found, missed and false, against labels, a truth file and rendered decks
+	@RIVULET=$(RIVULET) benches/detect.py
 
 bench-memory: build ## Peak memory of 5 and of 60 minutes of 1080p
 	@RIVULET=$(RIVULET) benches/memory.py
