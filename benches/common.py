@@ -38,6 +38,8 @@ def run_with(*packages):
     install(*packages)
     if Path(sys.prefix).resolve() != VENV.resolve():
         sys.stdout.flush()
+        # Small matrices: more threads spin and do nothing.
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         os.execv(VENV / "bin" / "python", [VENV / "bin" / "python", "-B", *sys.argv])
 
 

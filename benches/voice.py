@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Intelligibility and quality of the voice, per codec, bit rate and packet length, on real Vietnamese speech.
 
-    benches/voice.py [--only PATTERN,PATTERN] [--configs WORD,WORD] [--markdown]
+    benches/voice.py [--only PATTERN,PATTERN] [--every N] [--short | --profiles-only | --opus KBPS...] [--jobs N]
 
-All clips of ../shared/media whose name matches (`vi_*.wav`: 51 speakers or so, 4 min) are brought to the same level and
+All clips of ../shared/media whose name matches (`vi_*.wav`: 47 speakers, 3 min) are brought to the same level and
 joined, with 0.4 s of silence between them, into one track: an encoder meets them as it meets a lecture. Every
 configuration encodes that track once, with the element and the properties of pipelines/voice-opus.gst and
 voice-aac.gst. What is decoded is moved back by the codec's delay (found by correlation, told in the table) and scored
@@ -42,7 +42,7 @@ ESTOI = 0.93
 RATE = 16_000
 GAP_S = 0.4
 OPUS_KBPS = [8, 10, 12, 14, 16, 18, 20, 24]
-PACKET_MS = [20, 40, 60]
+PACKET_MS = [60, 40, 20]
 AAC_KBPS = [16, 20, 24, 32, 40, 48]
 AAC_HZ = [16000, 22050, 24000, 32000]
 
@@ -82,7 +82,7 @@ def code(config, wav, directory):
     """Encodes and decodes the track: samples at 16 kHz, bytes of all packets."""
     codec, kbps, detail = config
     if codec == "opus":
-        coder, rate, decoder = element("voice-opus", bitrate=kbps * 1000, frame_ms=detail), 48000, "avdec_opus"
+        coder, rate, decoder = element("voice-opus", bitrate=kbps * 1000, frame_ms=detail), 48000, "opusdec"
     else:
         coder, rate, decoder = element("voice-aac", bitrate=kbps * 1000, rate_hz=detail), detail, "avdec_aac"
     payload, heard = directory / "payload", directory / "heard.wav"
@@ -106,8 +106,15 @@ def delay(source, heard):
 
 
 def measure(task):
-    """Scores one configuration: (config, kbit/s, delay in ms, [(estoi, pesq) of each clip])."""
+    """Scores one configuration: (config, kbit/s, delay in ms, [(ESTOI, PESQ) of each clip])."""
     config, wav, track, spans = task
+    try:
+        return score(config, wav, track, spans)
+    except SystemExit as e:
+        raise RuntimeError(str(e)) from None  # Or the pool waits for ever.
+
+
+def score(config, wav, track, spans):
     with tempfile.TemporaryDirectory(dir=common.OUT) as scratch:
         heard, size = code(config, wav, Path(scratch))
     late = delay(track, heard)
@@ -116,7 +123,7 @@ def measure(task):
     for begin, end in spans:
         a, b = track[begin:end], heard[begin:end]
         b = b * np.sqrt((a**2).mean() / max((b**2).mean(), 1e-12))
-        scores.append((pystoi.stoi(a, b, RATE, extended=True), pystoi.stoi(a, b, RATE), pesq.pesq(RATE, a.astype(np.float32), b.astype(np.float32), "wb")))
+        scores.append((pystoi.stoi(a, b, RATE, extended=True), pesq.pesq(RATE, a.astype(np.float32), b.astype(np.float32), "wb")))
     return config, size * 8 / (len(track) / RATE) / 1000, late * 1000 / RATE, scores
 
 
@@ -141,7 +148,10 @@ def profiles():
 def main():
     args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     args.add_argument("--only", default="vi_*.wav", help="clips [vi_*.wav]")
+    args.add_argument("--every", type=int, default=1, help="every N-th clip alone")
+    args.add_argument("--short", action="store_true", help="Opus in 60 ms packets and AAC at 24 and 32 kHz alone")
     args.add_argument("--profiles-only", action="store_true", help="only what the profiles have, for the bar")
+    args.add_argument("--opus", type=int, nargs="+", metavar="KBPS", help="these bit rates in 60 ms packets alone")
     args.add_argument("--jobs", type=int, default=2)
     args = args.parse_args()
     media = common.media()
@@ -149,31 +159,37 @@ def main():
         print("voice: SKIPPED, NOTHING WAS MEASURED: no MANIFEST.tsv in ../shared/media; set RIVULET_SHARED to the directory above media/")
         return True
     common.OUT.mkdir(parents=True, exist_ok=True)
-    files = [r["file"] for r in common.manifest(media) if r["class"] in ("speech", "clip") and any(fnmatch.fnmatch(r["file"], p) for p in args.only.split(","))]
+    files = [r["file"] for r in common.manifest(media) if r["class"] in ("speech", "clip") and any(fnmatch.fnmatch(r["file"], p) for p in args.only.split(","))][:: args.every]
     if not files:
         raise SystemExit(f"voice: no clip of {media} matches {args.only}")
     track, spans = join([read(media / f) for f in files])
     used = profiles()
-    if args.profiles_only:
+    if args.opus:
+        configs = [("opus", k, 60) for k in args.opus]
+    elif args.profiles_only:
         configs = sorted(used, key=lambda c: (c[0] != "opus", c[1]))
     else:
-        configs = [("opus", k, ms) for ms in reversed(PACKET_MS) for k in OPUS_KBPS] + [("aac", k, hz) for k in AAC_KBPS for hz in AAC_HZ]
+        configs = [("opus", k, ms) for ms in PACKET_MS for k in OPUS_KBPS] + [("aac", k, hz) for k in AAC_KBPS for hz in AAC_HZ]
+        if args.short:
+            configs = [c for c in configs if c[2] in (60, 24000, 32000)]
         configs += [c for c in used if c not in configs]
     print(f"{len(files)} clips, {sum(e - b for b, e in spans) / RATE:.0f} s of speech\n")
-    print("| codec | kbit/s asked | packet or rate | kbit/s | in MP4 | delay ms | ESTOI mean | worst | STOI mean | PESQ mean | worst | profile |")
-    print("|---|---|---|---|---|---|---|---|---|---|---|---|", flush=True)
-    fine = True
+    print("| codec | kbit/s asked | packet or rate | kbit/s | in MP4 | delay ms | ESTOI mean | worst | PESQ mean | worst | profile |")
+    print("|---|---|---|---|---|---|---|---|---|---|---|", flush=True)
+    held = []
     with tempfile.TemporaryDirectory(dir=common.OUT) as scratch, multiprocessing.Pool(args.jobs) as pool:
         wav = Path(scratch) / "track.wav"
         wavfile.write(wav, RATE, (track * 32767).round().astype(np.int16))
         for config, kbps, late, scores in pool.imap(measure, [(c, wav, track, spans) for c in configs]):
-            estoi, stoi, quality = ([s[i] for s in scores] for i in range(3))
+            estoi, quality = ([s[i] for s in scores] for i in range(2))
             detail = f"{config[2]} ms" if config[0] == "opus" else f"{config[2] / 1000:g} kHz"
-            print(f"| {config[0]} | {config[1]} | {detail} | {kbps:.1f} | {in_mp4(config, kbps):.1f} | {late:.1f} | {statistics.mean(estoi):.3f} | {min(estoi):.3f} | {statistics.mean(stoi):.3f} | {statistics.mean(quality):.2f} | {min(quality):.2f} | {' '.join(used.get(config, []))} |", flush=True)
+            print(f"| {config[0]} | {config[1]} | {detail} | {kbps:.1f} | {in_mp4(config, kbps):.1f} | {late:.1f} | {statistics.mean(estoi):.3f} | {min(estoi):.3f} | {statistics.mean(quality):.2f} | {min(quality):.2f} | {' '.join(used.get(config, []))} |", flush=True)
             if config in used and config[0] == "opus":
-                fine &= statistics.mean(estoi) >= ESTOI
+                held.append(statistics.mean(estoi))
+    if not held:
+        return True  # None of them is in a profile: a table and no bar.
     print()
-    return common.verdict(f"voice: ESTOI of every profile's Opus is at least {ESTOI} in the mean", fine)
+    return common.verdict(f"voice: ESTOI of the profiles' Opus at least {min(held):.3f} in the mean of the clips, {ESTOI} wanted", min(held) >= ESTOI)
 
 
 if __name__ == "__main__":
