@@ -3,7 +3,7 @@
 
     benches/voice.py [--only PATTERN,PATTERN] [--every N] [--short | --profiles-only | --opus KBPS...] [--jobs N]
 
-All clips of ../shared/media whose name matches (`vi_*.wav`: 47 speakers, 3 min) are brought to the same level and
+All clips of ../shared/media whose name matches (`vi_*.wav`: 47 clips of seven people, 3 min) are brought to the same level and
 joined, with 0.4 s of silence between them, into one track: an encoder meets them as it meets a lecture. Every
 configuration encodes that track once, with the element and the properties of pipelines/voice-opus.gst and
 voice-aac.gst. What is decoded is moved back by the codec's delay (found by correlation, told in the table) and scored
