@@ -3,7 +3,7 @@
 CARGO ?= cargo
 RIVULET = target/release/rivulet
 .DEFAULT_GOAL := help
-.PHONY: help setup build fixtures demo test lint corpus bench bench-camera bench-detect bench-memory bench-startup vendor clean-fixtures
+.PHONY: help setup build fixtures demo test lint corpus bench bench-camera bench-detect bench-memory bench-predict bench-slides bench-startup bench-voice vendor clean-fixtures
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -30,7 +30,8 @@ lint: setup ## Formatting and clippy
 corpus: build ## Encode, check and play every recording of ../shared/media (or $RIVULET_SHARED/media)
 	@tests/corpus.py $(RIVULET)
 
-bench: bench-startup bench-detect bench-camera bench-memory ## All benches
+bench: ## All benches, each in its short form, to the end even where a bar is missed
+	@$(MAKE) --no-print-directory --keep-going ARGS= bench-startup bench-detect bench-slides bench-camera bench-predict bench-voice bench-memory
 
 bench-camera: build ## CPU seconds, bytes and VMAF against ffmpeg 9 making the same ladder
 	@RIVULET=$(RIVULET) benches/camera.py
@@ -41,8 +42,17 @@ bench-detect: build ## Slides found, missed and false, against labels, a truth f
 bench-memory: build ## Peak memory of 5 and of 60 minutes of 1080p
 	@RIVULET=$(RIVULET) benches/memory.py
 
+bench-predict: build ## Bytes that the plan predicts against the encoder's (ARGS=--all: every recording longer than 30 s)
+	@RIVULET=$(RIVULET) benches/predict.py $(ARGS)
+
+bench-slides: build ## Slide lectures: CPU, bytes, legibility and floor against ffmpeg 9's ladders (ARGS=--all: every lecture)
+	@RIVULET=$(RIVULET) benches/slides.py $(ARGS)
+
 bench-startup: build ## Start of rivulet --help
 	@RIVULET=$(RIVULET) benches/startup.sh
+
+bench-voice: setup ## Intelligibility of the voice on real Vietnamese speech (ARGS=--short: more bit rates)
+	@benches/voice.py $(or $(ARGS),--profiles-only)
 
 vendor: ## Check the committed hls.js against npm's integrity hash
 	@player/vendor/verify.sh

@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import common
 
 CPU_RATIO, BYTES_RATIO = 1.15, 1.03
-TALK = common.ROOT.parent / "shared" / "media" / "talk_conference_62s.mp4"
+TALK = "talk_conference_62s.mp4"
 
 
 def drawn_recording():
@@ -50,26 +50,6 @@ def drawn_recording():
             tools.ffmpeg(*inputs, "-i", scratch / "voice.wav", "-vf", chain, *tools.X264, "-crf", 20, "-g", 50, *tools.AAC, "-t", 40, scratch / "whole.mp4")
             (scratch / "whole.mp4").rename(path)
     return path
-
-
-def ffmpeg_ladder(recording, plan, directory, threads=None, step=0):
-    """`step` is added to every CRF, and takes the cap with it: 6 steps are half the bits."""
-    directory.mkdir(parents=True, exist_ok=True)
-    rungs = plan["rungs"]
-    graph = [f"[0:v]split={len(rungs)}" + "".join(f"[i{n}]" for n in range(len(rungs)))]
-    graph += [f"[i{n}]scale={r['width']}:{r['height']},setsar=1,format=yuv420p[o{n}]" for n, r in enumerate(rungs)]
-    keyframes = ",".join(f"{b:.6f}" for b in plan["boundaries_s"][:-1])
-    argv = [common.ffmpeg(), "-v", "error", "-nostdin", "-y", "-i", recording, "-filter_complex", ";".join(graph)]
-    for n, rung in enumerate(rungs):
-        max_bps = rung["max_bps"] * 2 ** (-step / 6)
-        argv += ["-map", f"[o{n}]", "-c:v", "libx264", "-preset", plan["preset"], "-profile:v", "high", "-crf", rung["crf"] + step]
-        argv += ["-maxrate", round(max_bps), "-bufsize", round(max_bps * rung["buffer_ms"] / 1000)]
-        # Keyframes where the plan has them, nowhere else, and such that a segment decodes alone.
-        argv += ["-force_key_frames", keyframes, "-forced-idr", 1, "-g", 1000000, "-sc_threshold", 0, "-fps_mode", "passthrough"]
-        argv += (["-threads", threads] if threads else []) + [directory / f"v-{rung['name']}.mp4"]
-    for codec, rate, suffix in [("libopus", "20k", "opus.mp4"), ("aac", "32k", "aac.mp4")] if plan["voice"] else []:
-        argv += ["-map", "0:a:0", "-ac", 1, "-c:a", codec, "-b:a", rate, directory / f"a-{suffix}"]
-    return common.Run(argv, 3600)
 
 
 def vmaf(coded, recording, size, subsample):
@@ -108,7 +88,8 @@ def main():
     args.add_argument("--cpu-only", action="store_true", help="no quality")
     args = args.parse_args()
     common.OUT.mkdir(parents=True, exist_ok=True)
-    recording = args.recording or (TALK if TALK.exists() else drawn_recording())
+    media = common.media()
+    recording = args.recording or (media / TALK if media else drawn_recording())
     more = ["--profile", args.profile] if args.profile else []
 
     plan = common.plan(recording, more)
@@ -120,7 +101,7 @@ def main():
     print(f"  {'rivulet':26}{run.cpu_s:9.1f}{run.wall_s:9.1f}{package['duration_s'] / run.cpu_s:20.2f}")
     theirs = {}
     for name, threads in ("ffmpeg, default threads", None), ("ffmpeg, threads=1 a rung", 1):
-        theirs[name] = ffmpeg_ladder(recording, plan, common.OUT / "camera-ffmpeg", threads)
+        theirs[name] = common.ffmpeg_ladder(recording, plan, common.OUT / "camera-ffmpeg", threads)
         cpu = theirs[name].cpu_s
         print(f"  {name:26}{cpu:9.1f}{theirs[name].wall_s:9.1f}{package['duration_s'] / cpu:20.2f}{run.cpu_s / cpu:19.3f}", flush=True)
     ratio = run.cpu_s / min(t.cpu_s for t in theirs.values())
@@ -132,7 +113,7 @@ def main():
     steps = {0: common.OUT / "camera-ffmpeg"}
     for step in -1, 1:
         steps[step] = common.OUT / f"camera-ffmpeg{step:+}"
-        ffmpeg_ladder(recording, plan, steps[step], 1, step)
+        common.ffmpeg_ladder(recording, plan, steps[step], 1, step)
     count, source_size = frames(recording)
     print(f"\n  {'rung':7}{'VMAF at':>11}{'kB':>8}{'mean':>8}{'5th %':>8}{'ffmpeg kB':>12}{'mean':>8}{'5th %':>8}{'bytes at equal mean':>22}{'5th %':>8}")
     worst = 0

@@ -1,5 +1,6 @@
 """What the benches share: the ffmpeg to compare with, CPU seconds and memory of a tree of processes. Python 3 alone."""
 
+import csv
 import json
 import os
 import re
@@ -13,8 +14,33 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "target" / "bench"
+VENV = ROOT / "target" / "bench-venv"
 # Of 2026, with libvmaf, x264, Opus: a static ffmpeg that comes as a Python package.
 FFMPEG_PACKAGE = "imageio-ffmpeg==0.8.1"
+
+
+def install(*packages):
+    """Python packages `name==version` into the benches' virtual environment; what is there is not asked for again."""
+    def there(package):
+        name, version = package.lower().replace("-", "_").split("==")
+        return any(VENV.glob(f"lib/python*/site-packages/{name}-{version}.dist-info"))
+
+    missing = [p for p in packages if not there(p)]
+    if missing:
+        print(f"bench: getting {', '.join(missing)} from PyPI into {VENV}", file=sys.stderr)
+        if not (VENV / "bin" / "pip").exists():
+            subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
+        subprocess.run([VENV / "bin" / "pip", "-q", "--disable-pip-version-check", "install", *missing], check=True, stdout=sys.stderr)
+
+
+def run_with(*packages):
+    """Goes on inside the virtual environment with these packages: the script starts again there."""
+    install(*packages)
+    if Path(sys.prefix).resolve() != VENV.resolve():
+        sys.stdout.flush()
+        # Small matrices: more threads spin and do nothing.
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+        os.execv(VENV / "bin" / "python", [VENV / "bin" / "python", "-B", *sys.argv])
 
 
 def rivulet():
@@ -29,14 +55,20 @@ def ffmpeg():
     """The ffmpeg to compare with: $FFMPEG, else ffmpeg 9 in a virtual environment of its own under target/."""
     if "FFMPEG" in os.environ:
         return os.environ["FFMPEG"]
-    venv = ROOT / "target" / "bench-venv"
-    found = list(venv.glob("lib/python*/site-packages/imageio_ffmpeg/binaries/ffmpeg-*"))
-    if not found:
-        print(f"bench: getting {FFMPEG_PACKAGE} from PyPI into {venv}", file=sys.stderr)
-        subprocess.run([sys.executable, "-m", "venv", venv], check=True)
-        subprocess.run([venv / "bin" / "pip", "-q", "--disable-pip-version-check", "install", FFMPEG_PACKAGE], check=True, stdout=sys.stderr)
-        found = list(venv.glob("lib/python*/site-packages/imageio_ffmpeg/binaries/ffmpeg-*"))
-    return str(found[0])
+    install(FFMPEG_PACKAGE)
+    return str(next(VENV.glob("lib/python*/site-packages/imageio_ffmpeg/binaries/ffmpeg-*")))
+
+
+def media():
+    """The directory of real recordings, or None where there is none: $RIVULET_SHARED/media, else ../shared/media."""
+    directory = Path(os.environ.get("RIVULET_SHARED", ROOT.parent / "shared")) / "media"
+    return directory if (directory / "MANIFEST.tsv").exists() else None
+
+
+def manifest(directory):
+    """MANIFEST.tsv: a dict a file."""
+    with open(directory / "MANIFEST.tsv", encoding="utf-8", newline="") as f:
+        return list(csv.DictReader(f, delimiter="\t", quoting=csv.QUOTE_NONE))
 
 
 class Run:
@@ -109,6 +141,26 @@ def encode(recording, directory, arguments=(), limit_s=7200, watch_memory=False)
     with tempfile.TemporaryDirectory(dir=OUT) as work:
         run = Run([rivulet(), "--json", "encode", recording, "-o", directory, *arguments], limit_s, {"RIVULET_WORK": work}, watch_memory)
     return json.loads((directory / "package.json").read_text()), run
+
+
+def ffmpeg_ladder(recording, plan, directory, threads=None, step=0):
+    """`step` is added to every CRF, and takes the cap with it: 6 steps are half the bits."""
+    directory.mkdir(parents=True, exist_ok=True)
+    rungs = plan["rungs"]
+    graph = [f"[0:v]split={len(rungs)}" + "".join(f"[i{n}]" for n in range(len(rungs)))]
+    graph += [f"[i{n}]scale={r['width']}:{r['height']},setsar=1,format=yuv420p[o{n}]" for n, r in enumerate(rungs)]
+    keyframes = ",".join(f"{b:.6f}" for b in plan["boundaries_s"][:-1])
+    argv = [ffmpeg(), "-v", "error", "-nostdin", "-y", "-i", recording, "-filter_complex", ";".join(graph)]
+    for n, rung in enumerate(rungs):
+        max_bps = rung["max_bps"] * 2 ** (-step / 6)
+        argv += ["-map", f"[o{n}]", "-c:v", "libx264", "-preset", plan["preset"], "-profile:v", "high", "-crf", rung["crf"] + step]
+        argv += ["-maxrate", round(max_bps), "-bufsize", round(max_bps * rung["buffer_ms"] / 1000)]
+        # Keyframes where the plan has them, nowhere else, and such that a segment decodes alone.
+        argv += ["-force_key_frames", keyframes, "-forced-idr", 1, "-g", 1000000, "-sc_threshold", 0, "-fps_mode", "passthrough"]
+        argv += (["-threads", threads] if threads else []) + [directory / f"v-{rung['name']}.mp4"]
+    for codec, rate, suffix in [("libopus", "20k", "opus.mp4"), ("aac", "32k", "aac.mp4")] if plan["voice"] else []:
+        argv += ["-map", "0:a:0", "-ac", 1, "-c:a", codec, "-b:a", rate, directory / f"a-{suffix}"]
+    return Run(argv, 3600)
 
 
 def verdict(what, ok):
