@@ -9,7 +9,8 @@ const note = (name) => (notes[name] = (notes[name] || 0) + 1);
 const state = () => ({ at: video.currentTime, seeking: video.seeking, ready: video.readyState, paused: video.paused, shows: shown(), buffered: Array.from(video.buffered, (_, i) => [video.buffered.start(i), video.buffered.end(i)].map((s) => s.toFixed(3)).join("-")) });
 const rest = (ms) => new Promise((r) => setTimeout(r, ms));
 
-// Each returns a function that takes another rung for what is loaded next; in hls.js, `hard` gives up what is buffered too.
+// Each returns a function that takes another rung for what is loaded next. Only hls.js is made to: in the instant of a seek,
+// forcing a rung on the others, or one on hls.js that gives up its buffer (`currentLevel`), broke them at every cadence.
 const players = {
   async hls() {
     const hls = new Hls(plan.small ? { maxBufferLength: 12, maxMaxBufferLength: 12, backBufferLength: 10 } : {});
@@ -17,7 +18,7 @@ const players = {
     hls.on("hlsLevelSwitched", () => note("rung changed"));
     hls.loadSource(plan.master);
     hls.attachMedia(video);
-    return (n, hard) => (hls[hard ? "currentLevel" : "nextLoadLevel"] = n % hls.levels.length);
+    return (n) => (hls.nextLoadLevel = n % hls.levels.length);
   },
   async shaka() {
     shaka.polyfill.installAll();
@@ -28,11 +29,7 @@ const players = {
     for (const name of ["gapjumped", "stalldetected"]) player.addEventListener(name, () => note(name));
     player.addEventListener("variantchanged", () => note("rung changed"));
     await player.load(plan.master);
-    // Never with `clearBuffer`: a seek straight after it now and then left the buffer empty for good, at every cadence.
-    return (n) => {
-      const tracks = player.getVariantTracks();
-      player.selectVariantTrack(tracks[n % tracks.length]);
-    };
+    return () => {};
   },
   async vjs() {
     if (plan.small) [videojs.Vhs.GOAL_BUFFER_LENGTH, videojs.Vhs.MAX_GOAL_BUFFER_LENGTH] = [12, 12];
@@ -41,8 +38,6 @@ const players = {
     player.on("warn", () => note("warn"));
     player.ready(() => player.tech(true).on("usage", ({ name }) => /skip|waiting|underflow|stall|exclude|rendition/.test(name || "") && note(name)));
     player.src({ src: plan.master, type: "application/vnd.apple.mpegurl" });
-    // Its own choice of rungs: forcing one (`representations().enabled`) ended now and then in "no working playlists", at
-    // every cadence.
     return () => {};
   },
 };
@@ -65,7 +60,7 @@ function shown() {
   return (bits & 15) === ((number ^ (number >> 4) ^ (number >> 8) ^ 6) & 15) ? number : -1;
 }
 
-// Whether the picture on the screen is one that stands at the current time. The screen may be behind by 0.3 s (six people's
+// Whether the picture on the screen is one that stands at the current time. The screen may be behind by 0.3 s (a busy
 // machine), and a picture may come 0.1 s early: clocks are read one after the other.
 function right() {
   const number = shown();
@@ -104,9 +99,9 @@ async function until(done, seconds) {
   return performance.now() - begun;
 }
 
-async function seek({ to, quick, paused, rung, hard }, turn) {
+async function seek({ to, quick, paused, rung }, turn) {
   const row = { to, from: video.currentTime };
-  if (rung !== undefined) turn(rung, hard);
+  if (rung !== undefined) turn(rung);
   const sound = heard();
   for (const at of quick || []) {
     video.currentTime = at;

@@ -80,7 +80,7 @@ function seeks(count, seed) {
     if (next() < 0.1) one.quick = Array.from({ length: 2 + Math.floor(3 * next()) }, target);
     if (one.quick) one.to = target();
     if (next() < 0.12) one.paused = true;
-    if (next() < 0.35) [one.rung, one.hard] = [Math.floor(12 * next()), next() < 0.25];
+    if (next() < 0.35) one.rung = Math.floor(12 * next());
     return one;
   });
 }
@@ -160,14 +160,19 @@ const browsers = {
     writeFileSync(join(profile, "user.js"), Object.entries(prefs).map(([k, v]) => `user_pref(${JSON.stringify(k)}, ${JSON.stringify(v)});\n`).join(""));
     const child = spawn(firefox, ["--headless", "--no-remote", "--profile", profile, url], { stdio: "ignore", detached: true });
     const ended = new Promise((r) => child.on("exit", r).on("error", r));
+    const kill = () => {
+      try {
+        process.kill(-child.pid);
+      } catch {
+        // It is gone already.
+      }
+    };
+    process.on("exit", kill);
     return {
       faults: [],
       close: async () => {
-        try {
-          process.kill(-child.pid);
-        } catch {
-          // It is gone already.
-        }
+        kill();
+        process.off("exit", kill);
         await ended;
         await rm(profile, { recursive: true, force: true, maxRetries: 5 });
       },
@@ -222,6 +227,7 @@ const players = chosen(["hls", "shaka", "vjs"]).filter((p) => existsSync(librari
 console.error(`cadence: seed ${options.seed}, ${options.seeks} seeks each of ${players.join(", ")} in ${present.join(", ")}`);
 for (const what of skipped) console.error(`cadence: SKIPPED, NOT TESTED: ${what}`);
 for (const browser of present) for (const player of players) for (const group of chosen(["opus", "aac"])) runs.push({ browser, player, group });
+for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => process.exit(130));
 const queue = runs.map((run, i) => [run, i]);
 let failures = 0;
 await Promise.all(
