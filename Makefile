@@ -3,7 +3,7 @@
 CARGO ?= cargo
 RIVULET = target/release/rivulet
 .DEFAULT_GOAL := help
-.PHONY: help setup build fixtures demo test lint corpus bench bench-camera bench-detect bench-memory bench-predict bench-slides bench-startup bench-voice vendor clean-fixtures
+.PHONY: help setup build fixtures demo test lint corpus bench bench-camera bench-detect bench-memory bench-predict bench-slides bench-startup bench-voice cadence vendor clean-fixtures
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -29,6 +29,9 @@ lint: setup ## Formatting and clippy
 
 corpus: build ## Encode, check and play every recording of ../shared/media (or $RIVULET_SHARED/media)
 	@tests/corpus.py $(RIVULET)
+
+cadence: build ## Seeks in three players and two browsers, through few and irregular pictures (docs/cadence.md; about 20 minutes)
+	@tests/cadence.sh $(RIVULET) --seeks 100 --jobs 2
 
 bench: ## All benches, each in its short form, to the end even where a bar is missed
 	@$(MAKE) --no-print-directory --keep-going ARGS= bench-startup bench-detect bench-slides bench-camera bench-predict bench-voice bench-memory
