@@ -76,6 +76,9 @@ struct Line<'a> {
     duration_s: f64,
     rungs: Vec<RungLine<'a>>,
     voices: Vec<VoiceLine<'a>>,
+    captions: Vec<CaptionsLine<'a>>,
+    /// The whole lecture in one small file.
+    floor_mp4_bytes: u64,
     /// Slide stills in the package.
     slides: usize,
     left_out: &'a [String],
@@ -91,6 +94,13 @@ struct RungLine<'a> {
     bytes: u64,
     average_bps: u64,
     peak_bps: u64,
+}
+
+#[derive(Serialize)]
+struct CaptionsLine<'a> {
+    language: &'a str,
+    cues: usize,
+    bytes: u64,
 }
 
 #[derive(Serialize)]
@@ -128,6 +138,8 @@ fn line<'a>(package: &'a Package, dir: &str, seconds: f64) -> Line<'a> {
         duration_s: package.duration_s,
         rungs: package.rungs.iter().map(rung).collect(),
         voices: package.voices.iter().map(voice).collect(),
+        captions: package.captions.iter().map(|c| CaptionsLine { language: &c.language, cues: c.cues, bytes: c.bytes }).collect(),
+        floor_mp4_bytes: package.files.get(crate::package::progressive::NAME).map_or(0, |f| f.bytes),
         slides: package.files.keys().filter(|name| name.starts_with("slides/")).count(),
         left_out: &package.left_out,
         warnings: &package.warnings,

@@ -348,11 +348,10 @@ impl Head {
 fn read_moof(moof: &[u8], base: u64, default_duration: u32, handler: &[u8; 4], out: &mut Vec<Sample>) -> Option<()> {
     let traf = child(child(moof, b"moof")?, b"traf")?;
     let tfhd = child(traf, b"tfhd")?;
-    let default = match number(tfhd, 0)? & 8 {
-        0 => default_duration,
-        // The flags before it that would move it are not ours.
-        _ => number(tfhd, tfhd.len().checked_sub(4).filter(|at| number(tfhd, 0).is_some_and(|f| f & 0x30 == 0) && *at == 8)?)?,
-    };
+    // What may stand before the default duration: a base offset, a sample description.
+    let tfhd_flags = number(tfhd, 0)?;
+    let skipped = if tfhd_flags & 1 != 0 { 8 } else { 0 } + if tfhd_flags & 2 != 0 { 4 } else { 0 };
+    let default = if tfhd_flags & 8 != 0 { number(tfhd, 8 + skipped)? } else { default_duration };
     let trun = child(traf, b"trun")?;
     let mut at = 0;
     let mut next = || {
