@@ -441,7 +441,7 @@ const FAULTS: &[(&str, &str, Plant, &[&str])] = &[
         |d| {
             captions(d, CUES, "LANGUAGE=\"vi\",", 16);
             std::fs::rename(d.join("s.m3u8"), d.join("c-vi.m3u8")).unwrap();
-            edit(d, "master.m3u8", "s.m3u8", "c-vi.m3u8");
+            edit(d, "master.m3u8", "\"s.m3u8", "\"c-vi.m3u8");
             change(d, |p| {
                 let (bytes, average_bps) = (CUES.len() as u64, CUES.len() as u64 / 2);
                 p.captions = vec![Captions { language: "vi".into(), cues: 2, bytes, average_bps, source_sha256: p.plan }];

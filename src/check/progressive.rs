@@ -70,7 +70,7 @@ fn faults(package: &Package, subject: &Subject, fetch: &dyn Fetch, bytes: u64) -
     if (seconds - package.duration_s).abs() > 0.001 {
         out.push(format!("it lasts {seconds:.3} s, the lecture {:.3} s", package.duration_s));
     }
-    codecs(package, &movie.tracks, &mut out);
+    codecs(package, subject, &movie.tracks, &mut out);
     let mut named = 0;
     for (track, trak) in movie.tracks.iter().zip(children(moov, b"trak")) {
         let Some(table) = path(trak, &[b"mdia", b"minf", b"stbl"]).and_then(Table::read) else {
@@ -105,8 +105,9 @@ fn movie_time(mvhd: &[u8]) -> Option<(u32, u64)> {
 }
 
 /// One picture as the floor rung has it, and AAC where there is a voice.
-fn codecs(package: &Package, tracks: &[Track], out: &mut Vec<String>) {
-    let mut wanted: Vec<String> = package.rungs.first().map(|r| r.codec.clone()).into_iter().collect();
+fn codecs(package: &Package, subject: &Subject, tracks: &[Track], out: &mut Vec<String>) {
+    let mut wanted: Vec<String> =
+        package.rungs.first().map(|r| real_codec(subject, &format!("v-{}.m3u8", r.name)).unwrap_or(r.codec.clone())).into_iter().collect();
     if !package.voices.is_empty() {
         wanted.push("mp4a.40.2".into());
     }
@@ -114,6 +115,11 @@ fn codecs(package: &Package, tracks: &[Track], out: &mut Vec<String>) {
     if found.len() != wanted.len() || !found.iter().zip(&wanted).all(|(a, b)| a.eq_ignore_ascii_case(b)) {
         out.push(format!("its tracks are {}, not {}", found.join(", "), wanted.join(", ")));
     }
+}
+
+/// What the rung's bitstream is; what package.json says of it is held against that elsewhere.
+fn real_codec(subject: &Subject, uri: &str) -> Option<String> {
+    Some(subject.media.iter().find(|m| m.at == uri)?.track(b"vide")?.entry.codec.clone())
 }
 
 /// One edit of the whole track; the picture's is the lecture's length.
@@ -226,6 +232,8 @@ pub(super) fn parts(package: &Package, subject: &Subject, sink: &mut Sink) {
     };
     for (name, rungs) in [("floor.m3u8", package.rungs.len().min(1)), ("video.m3u8", package.rungs.len())] {
         let mut wanted: Vec<String> = package.rungs[..rungs].iter().map(|r| format!("v-{}.m3u8", r.name)).collect();
+        // A rung without a playlist is told elsewhere.
+        wanted.retain(|uri| subject.media.iter().any(|m| m.at == *uri));
         wanted.sort();
         let Some((multi, found)) = uris(name) else {
             sink.add("rivulet-parts", "package.json", format!("there is no multivariant playlist {name}"));
