@@ -27,6 +27,7 @@ mod measure;
 mod media;
 mod ours;
 mod playlist;
+mod progressive;
 pub mod rules;
 mod segment;
 mod served;
@@ -140,6 +141,8 @@ pub fn check(target: &Target, ctx: &Ctx) -> Result<Report> {
     served::check(&fetch.served(), &subject, &mut sink);
     if let (Some(package), Target::Directory(dir)) = (&subject.package, target) {
         ours::check(package, &subject, dir, ctx, &mut sink)?;
+        progressive::parts(package, &subject, &mut sink);
+        progressive::check(package, &subject, fetch.as_ref(), &mut sink);
     }
     let mut report = Report {
         playlists: subject.multivariants.len() + subject.media.len(),

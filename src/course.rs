@@ -6,6 +6,8 @@
 mod check;
 mod parse;
 
+pub use parse::is_language;
+
 use crate::error::{Error, Kind, Result, ResultExt};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -63,7 +65,7 @@ pub struct Lecture {
     /// Several files are one recording, in order. Never empty.
     pub recordings: Vec<PathBuf>,
     pub presenter: Option<String>,
-    /// WebVTT files by language.
+    /// WebVTT or SRT files by language.
     pub captions: BTreeMap<String, PathBuf>,
     pub handout: Option<PathBuf>,
     /// Ids of lectures to be seen before.

@@ -16,7 +16,8 @@ mod spool;
 pub mod voice;
 
 use crate::cache::Cache;
-use crate::error::{Error, Kind, Result};
+use crate::captions::{Captions, Fitted};
+use crate::error::{Error, Kind, Result, ResultExt};
 use crate::package::{Loudness, Package, RecordingRef};
 use crate::pipeline::Fragments;
 use crate::plan::{Plan, Request};
@@ -43,6 +44,8 @@ pub struct Encode {
     pub language: String,
     /// Seconds of the joined recording that are kept.
     pub trim: Option<(f64, f64)>,
+    /// On the joined recording's clock, before the trim; a language once.
+    pub captions: Vec<Captions>,
     /// Children side by side; as many as cores where `None`.
     pub jobs: Option<usize>,
 }
@@ -91,6 +94,7 @@ impl Encode {
             title: self.title.clone(),
             language: self.language.clone(),
             trim: self.trim,
+            captions: self.captions.iter().map(|c| (c.language.clone(), c.sha256)).collect(),
         })?;
         Ok(Decided { plan, sources, seen })
     }
@@ -113,6 +117,9 @@ impl Encode {
         crate::workdir::write_whole(&claim.dir().join("plan.json"), |out| out.write_all(&record))?;
         for line in plan.repairs.iter().map(|r| format!("repairing: {r}")) {
             ctx.note(line);
+        }
+        for (_, fitted) in self.fitted(&plan) {
+            fitted.repairs.iter().for_each(|r| ctx.note(format!("repaired {r}")));
         }
 
         let (width, why) = queue::width(&plan, self.jobs);
@@ -150,10 +157,12 @@ impl Encode {
             profile: plan.profile.name.clone(),
             preset: plan.profile.video.preset.clone(),
             fingerprint: plan.fingerprint.clone(),
+            shape: serde_json::to_value(plan.shape).ok().and_then(|s| s.as_str().map(str::to_string)).unwrap_or_default(),
             target_duration_s: 0,
             boundaries_s: plan.boundaries.iter().map(|b| b.seconds()).collect(),
             rungs: Vec::new(),
             voices: Vec::new(),
+            captions: Vec::new(),
             loudness: None,
             files: Default::default(),
             left_out: Vec::new(),
@@ -165,19 +174,29 @@ impl Encode {
         let dir = claim.dir().to_path_buf();
         let out = out.to_path_buf();
         let cancelled = ctx.cancel.clone();
+        let captions = self.fitted(&plan);
         let package = tokio::task::spawn_blocking({
             let out = out.clone();
             move || {
                 if cancelled.is_cancelled() {
                     return Err(Error::new(Kind::Cancelled, "stopped").hint("run the same command again: it goes on from what is finished"));
                 }
-                commit::build(&out, &plan.digest, |stage| assemble::assemble(&plan, &dir, voices.units, voices.loudness, package, stage))
+                commit::build(&out, &plan.digest, |stage| {
+                    assemble::assemble(&plan, &dir, voices.units, voices.loudness, &captions, package, stage)
+                })
             }
         })
         .await
         .map_err(|e| Error::bug("assembling broke").caused_by(e))??;
         package.warnings.iter().for_each(|w| ctx.warn(w.clone()));
         Ok(Done { partial: package.partial, package, dir: out, claim })
+    }
+
+    /// The captions on the plan's clock, each with what it was made of.
+    fn fitted(&self, plan: &Plan) -> Vec<(Captions, Fitted)> {
+        let from_ms = (self.trim.map_or(0.0, |t| t.0).max(0.0) * 1000.0).round() as u64;
+        let length_ms = plan.duration().to_ns() / 1_000_000;
+        self.captions.iter().map(|c| (c.clone(), c.fit(from_ms, length_ms))).collect()
     }
 
     async fn voice(&self, plan: &Plan, sources: &[Source], dir: &Path, ctx: &Ctx) -> Result<Voices> {
@@ -207,6 +226,15 @@ impl Encode {
         let units = [made.opus, made.aac].into_iter().flatten().map(|p| Units::open(&p)).collect::<Result<Vec<_>>>()?;
         Ok(Voices { units, loudness: Some(made.loudness), warnings: made.warnings, lost: made.lost })
     }
+}
+
+/// Reads an author's captions file whole.
+pub fn read_captions(language: &str, path: &Path) -> Result<Captions> {
+    use std::io::Read;
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).doing(|| format!("cannot read {}", path.display()))?;
+    file.take(crate::captions::MOST_BYTES as u64 + 1).read_to_end(&mut bytes).doing(|| format!("cannot read {}", path.display()))?;
+    crate::captions::read(language, &file_name(path), &bytes)
 }
 
 /// The voice of a lecture in every codec; nothing where the recording is silent.

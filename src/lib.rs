@@ -22,7 +22,8 @@
 //! | [`child`], [`workdir`], [`cache`] | media work in processes that may crash; what a plan has made so far; known digests |
 //! | [`picture`] | pixels between decoder and encoders: scale, turn, tone |
 //! | [`profile`], [`course`], [`manifest`] | ladders as data; the author's file; what a store says of a course |
-//! | [`package`] | the finished HLS of one lecture: `package.json`, playlists, MP4 boxes |
+//! | [`package`] | the finished HLS of one lecture: `package.json`, playlists, MP4 boxes, `floor.mp4` |
+//! | [`captions`] | an author's WebVTT or SRT, of any encoding and in any state, to WebVTT that every player takes |
 //! | [`store`] | where releases live, and the contract that every store keeps |
 //! | [`probe`] | a recording file to facts: what it is, what is wrong, what will be repaired |
 //! | [`timeline`] | what a recording shows, when: features of its pictures to slides, builds, still and moving spans |
@@ -37,6 +38,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cache;
+pub mod captions;
 pub mod check;
 pub mod child;
 pub mod cli;

@@ -120,6 +120,9 @@ pub struct Source {
     pub profile_sha256: Digest,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trims: Option<Trims>,
+    /// Of the author's captions files, by language: what players are shown.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub captions: BTreeMap<String, Digest>,
 }
 
 /// One file of a recording.
@@ -130,10 +133,13 @@ pub struct Recording {
 }
 
 impl Source {
-    /// Whether both give the same pictures and sound: the names of profiles may differ.
+    /// Whether both give the same package: the names of profiles may differ.
     pub fn same(&self, other: &Source) -> bool {
         let digests = |s: &Source| s.recordings.iter().map(|r| r.sha256).collect::<Vec<_>>();
-        digests(self) == digests(other) && self.profile_sha256 == other.profile_sha256 && self.trims == other.trims
+        digests(self) == digests(other)
+            && self.profile_sha256 == other.profile_sha256
+            && self.trims == other.trims
+            && self.captions == other.captions
     }
 }
 
@@ -353,7 +359,13 @@ mod tests {
             presenter: None,
             prerequisites: vec![],
             duration_s: 60.0,
-            source: Source { recordings: vec![], profile: "p".into(), profile_sha256: Digest::of(b"p"), trims: None },
+            source: Source {
+                recordings: vec![],
+                profile: "p".into(),
+                profile_sha256: Digest::of(b"p"),
+                trims: None,
+                captions: BTreeMap::new(),
+            },
             plan: Digest::of(id.as_bytes()),
             partial: false,
             rungs: vec![],

@@ -5,6 +5,7 @@ mod boxes;
 pub mod fragment;
 pub mod init;
 pub mod playlist;
+pub mod progressive;
 
 use crate::units::Digest;
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,9 @@ pub struct Package {
     pub preset: String,
     /// Versions the plan's digest covers (rivulet, gstreamer, x264, tesseract).
     pub fingerprint: BTreeMap<String, String>,
+    /// The plan's ladder shape: `uniform`, `card`, ...
+    #[serde(default)]
+    pub shape: String,
     /// EXT-X-TARGETDURATION of every media playlist.
     pub target_duration_s: u32,
     /// Start of every segment and the end of the last, seconds on the video timeline.
@@ -33,6 +37,9 @@ pub struct Package {
     /// Lowest first, as the master playlist lists them.
     pub rungs: Vec<Rung>,
     pub voices: Vec<Voice>,
+    /// By language.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub captions: Vec<Captions>,
     pub loudness: Option<Loudness>,
     /// Every file of the package but this one, with its digest and exact bytes.
     pub files: BTreeMap<String, FileEntry>,
@@ -45,6 +52,13 @@ pub struct Package {
     /// A part of the recording was lost; `warnings` says which.
     #[serde(default)]
     pub partial: bool,
+}
+
+impl Package {
+    /// Whether this is a lecture of slides, whose floor has a bar of its own (design 4.7).
+    pub fn is_slides(&self) -> bool {
+        self.shape.starts_with("slide")
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -98,6 +112,20 @@ pub struct Voice {
     pub peak_bps: u64,
     pub init_bytes: u64,
     pub segments: Vec<Segment>,
+}
+
+/// One captions rendition: `c-<language>.vtt`, one segment that spans the lecture, and `c-<language>.m3u8`. The file holds
+/// X-TIMESTAMP-MAP and is a plain WebVTT file too: for a page's `<track>`, and for who downloads it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Captions {
+    /// BCP 47.
+    pub language: String,
+    pub cues: usize,
+    pub bytes: u64,
+    /// Peak and average: there is one segment.
+    pub average_bps: u64,
+    /// Of the author's file.
+    pub source_sha256: Digest,
 }
 
 /// A byte range of a rendition's media file that a client fetches.

@@ -20,7 +20,7 @@ use crate::units::Digest;
 
 /// What a page may load and run: its own origin's files, and media through object URLs. No inline script or style, so
 /// that markup which slipped in could do nothing. In every page as `<meta>`, since a bucket sends no such header.
-pub const CSP: &str = "default-src 'self'; img-src 'self' data:; media-src 'self' blob:; worker-src 'self' blob:; object-src 'none'; base-uri 'none'; form-action 'none'";
+pub const CSP: &str = "default-src 'self'; img-src 'self' data:; media-src 'self' blob: data:; worker-src 'self' blob:; object-src 'none'; base-uri 'none'; form-action 'none'";
 
 /// One object of a store that a browser shows or runs.
 #[derive(Debug, Clone, PartialEq)]

@@ -35,6 +35,8 @@ pub struct Request<'a> {
     pub language: String,
     /// Seconds of the joined recording that are kept; all where `None`.
     pub trim: Option<(f64, f64)>,
+    /// Digest of the author's captions file by language.
+    pub captions: BTreeMap<String, Digest>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -217,7 +219,7 @@ fn digests(request: &Request, plan: &Plan) -> (Digest, Digest) {
         "card": card,
     });
     let work = Digest::of(work.to_string().as_bytes());
-    let package = serde_json::json!({ "work": work, "title": request.title, "language": request.language });
+    let package = serde_json::json!({ "work": work, "title": request.title, "language": request.language, "captions": request.captions });
     (work, Digest::of(package.to_string().as_bytes()))
 }
 

@@ -25,6 +25,7 @@ pub use rename::rename_uris;
 pub use site::course_view;
 pub use verify::{Fault, Report, verify_store};
 
+use crate::captions::Captions;
 use crate::course::{self, Course, Trims};
 use crate::error::{Error, Kind, Result};
 use crate::manifest::{self, FORMAT, Release, Source, Stage, release_key, to_json};
@@ -53,6 +54,8 @@ pub struct LectureRequest {
     /// In order; several files are one recording. All are there.
     pub recordings: Vec<PathBuf>,
     pub trims: Option<Trims>,
+    /// Read and found to be captions; on the recording's clock.
+    pub captions: Vec<Captions>,
     /// In `language`.
     pub title: String,
     pub language: String,
@@ -229,7 +232,7 @@ impl<'a> Job<'a> {
         let mut lectures = Vec::new();
         for lecture in &course.lectures {
             ctx.check()?;
-            lectures.push(decide::lecture(&course, lecture, before.as_ref(), &known, encoder, options, ctx).await?);
+            lectures.push(decide::lecture(&course, lecture, before.as_ref(), store, &known, encoder, options, ctx).await?);
         }
         Ok(Job { course, store, ctx, head, before, known, lectures, blobs_sent: 0 })
     }

@@ -9,8 +9,8 @@ mod reply;
 mod request;
 
 use crate::error::{Error, Kind, Result, ResultExt};
-use crate::package::Package;
-use crate::pages::{self, LectureView, Page};
+use crate::package::{Package, progressive};
+use crate::pages::{self, FileView, LectureView, Page};
 use crate::progress::Ctx;
 use crate::store::{Key, Store};
 use axum::serve::ListenerExt;
@@ -54,6 +54,7 @@ async fn package_view(store: &dyn Store) -> Result<LectureView> {
         duration_s: 0.0,
         master_uri: "master.m3u8".into(),
         ways: Vec::new(),
+        whole: None,
         files: Vec::new(),
         prerequisites: Vec::new(),
     };
@@ -63,6 +64,11 @@ async fn package_view(store: &dyn Store) -> Result<LectureView> {
             serde_json::from_slice(&bytes).kind(Kind::Corrupt, || format!("cannot read package.json of {}", store.describe()))?;
         view.ways = pages::ways_of(&package);
         view.duration_s = package.duration_s;
+        view.whole = package.files.get(progressive::NAME).map(|f| FileView {
+            title: format!("{}.mp4", package.title),
+            uri: progressive::NAME.into(),
+            bytes: f.bytes,
+        });
         view.title = package.title;
     }
     Ok(view)

@@ -3,6 +3,7 @@
 mod support;
 
 use rivulet::check::{Level, RULES, Report, Target, check};
+use rivulet::package::Captions;
 use rivulet::progress::Ctx;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -419,6 +420,35 @@ const FAULTS: &[(&str, &str, Plant, &[&str])] = &[
     ("apple-2.23", "a loudness that is not so", |d| patch(d, "a-aac.mp4", b"tlou", 0, 16, &[150]), &[]),
     ("iso14496-12-8.16.3", "a sidx that is off by a tick", |d| patch(d, "a-aac.mp4", b"sidx", 0, 35, &[1]), &[]),
     ("rivulet-sidx", "no sidx", |d| patch(d, "a-aac.mp4", b"sidx", 0, 0, b"free"), &[]),
+    // What stands beside the ladder.
+    ("rivulet-parts", "no floor.m3u8", |d| std::fs::remove_file(d.join("floor.m3u8")).unwrap(), &[]),
+    ("rivulet-parts", "a part without its tag", |d| edit(d, "video.m3u8", "#EXT-X-INDEPENDENT-SEGMENTS\n", ""), &[]),
+    ("rivulet-floor-mp4", "no floor.mp4", |d| std::fs::remove_file(d.join("floor.mp4")).unwrap(), &[]),
+    ("rivulet-floor-mp4", "a chunk outside mdat", |d| patch(d, "floor.mp4", b"stco", 0, 12, &[0, 0, 0, 9]), &[]),
+    ("rivulet-floor-mp4", "another length", |d| patch(d, "floor.mp4", b"mvhd", 0, 20, &[0, 0x20, 0, 0]), &[]),
+    (
+        "rivulet-floor-peak",
+        "a slide lecture with a fat floor",
+        |d| {
+            build(d, &Shape { burst_bytes: 90_000, ..GOOD });
+            change(d, |p| p.shape = "slides".into());
+        },
+        &["apple-1.30"],
+    ),
+    (
+        "rivulet-captions",
+        "cues that package.json does not count",
+        |d| {
+            captions(d, CUES, "LANGUAGE=\"vi\",", 16);
+            std::fs::rename(d.join("s.m3u8"), d.join("c-vi.m3u8")).unwrap();
+            edit(d, "master.m3u8", "\"s.m3u8", "\"c-vi.m3u8");
+            change(d, |p| {
+                let (bytes, average_bps) = (CUES.len() as u64, CUES.len() as u64 / 2);
+                p.captions = vec![Captions { language: "vi".into(), cues: 2, bytes, average_bps, source_sha256: p.plan }];
+            });
+        },
+        &[],
+    ),
 ];
 
 /// Faults of package.json and of the directory: digests are not brought into line afterwards.

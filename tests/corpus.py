@@ -121,7 +121,7 @@ def examine(rivulet, media, row, out):
     directory, log = out / stem, out / "log" / stem
     # A broken file's duration is anybody's guess; none here holds more than a minute.
     limit = 180 if row["class"] == "broken" else 120 + 10 * seconds(row)
-    ended = Ended([rivulet, "--json", "encode", media / row["file"], "-o", directory], limit, f"{log}.encode")
+    ended = Ended([rivulet, "--json", "encode", media / row["file"], "-o", directory, *captions_of(row["file"])], limit, f"{log}.encode")
     package = directory / "package.json"
     fault = encode_fault(row, ended, package)
     if fault is None and ended.code in (0, 3):
@@ -147,6 +147,12 @@ def browse(script, urls, limit_s, log):
     return {url: said.get(url, silence) for url in urls}
 
 
+def captions_of(file):
+    """Our captions for a recording, in the encoding of Vietnamese Windows and with faults; or nothing."""
+    path = HERE / "browser" / f"{Path(file).stem}.vi.srt"
+    return ["--captions", f"vi={path}"] if path.exists() else []
+
+
 def play(rivulet, out, results):
     """Plays every package in one browser, all rungs in turn, each package from a server of its own."""
     found = [r for r in results if (out / r["file"] / "package.json").exists() and not r["fault"]]
@@ -167,8 +173,14 @@ def play(rivulet, out, results):
         said = browse(["play.mjs", "--cycle", "--limit", "300"], pages, 60 + 300 * len(pages), out / "log" / "play")
         clicks = [url for url, r in pages.items() if r["file"].startswith("flash-click")]
         heard = browse(["sync.mjs"], clicks, 60 + 60 * len(clicks), out / "log" / "sync") if clicks else {}
+        # The small file is the same lecture: as close together in the browser's own player. And captions show.
+        small = {url + "floor.mp4": url for url in clicks}
+        alone = browse(["sync.mjs"], list(small), 60 + 60 * len(small), out / "log" / "floor") if small else {}
+        told = [url for url, r in pages.items() if captions_of(r["file"])]
+        shown = browse(["captions.mjs"], told, 60 + 60 * len(told), out / "log" / "captions") if told else {}
         for url, r in pages.items():
             lines = [said[url]] + [heard[u] for u in (url,) if u in heard]
+            lines += [alone[u] for u, of in small.items() if of == url] + [shown[u] for u in (url,) if u in shown]
             errors = [e for line in lines if not line["ok"] for e in line["errors"]]
             r["plays"] = "no" if errors else "yes"
             r["fault"] = f"browser: {'; '.join(errors)}" if errors else ""

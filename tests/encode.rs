@@ -285,6 +285,87 @@ fn sound_alone_is_a_lecture() {
     assert_eq!(checked.code, 0, "{}", checked.out);
 }
 
+/// Captions in two languages and encodings go the whole way: into the playlists, past the checker, on the trimmed clock; a
+/// changed file makes another package of the same work.
+#[test]
+fn captions_go_the_whole_way() {
+    let Some(recording) = fixture("flash-click.mp4") else { return };
+    let run = Run::new();
+    let profile = small_profile(run.dir(), "p", 60.0);
+    let (vi, en, bad) = (run.dir().join("bai.srt"), run.dir().join("en.vtt"), run.dir().join("bad.srt"));
+    let utf16: Vec<u8> = "\u{feff}1\n00:00:03,000 --> 00:00:05,000\nViêm phổi ở trẻ em\n\n2\n00:00:04.500 --> 00:00:07,000\nHết\n"
+        .encode_utf16()
+        .flat_map(|u| u.to_le_bytes())
+        .collect();
+    std::fs::write(&vi, utf16).unwrap();
+    std::fs::write(&en, "WEBVTT\n\n00:03.000 --> 00:05.000\nPneumonia in children\n").unwrap();
+    std::fs::write(&bad, "no captions\n").unwrap();
+    let encode = |out: &Path, captions: &[String]| {
+        let mut args: Vec<String> =
+            ["--json", "encode", recording.to_str().unwrap(), "-o", out.to_str().unwrap(), "--trim", "2-12"].map(String::from).to_vec();
+        args.extend(["--profile".to_string(), profile.to_str().unwrap().to_string()]);
+        args.extend(captions.iter().flat_map(|c| ["--captions".to_string(), c.clone()]));
+        run.rivulet(&args.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let out = run.dir().join("out");
+    let done = encode(&out, &[format!("vi={}", vi.display()), format!("en={}", en.display())]);
+    assert_eq!(done.code, 0, "{}", done.err);
+    let said = done.out.lines().filter(|l| l.contains("bai.srt")).collect::<Vec<_>>().join("\n");
+    assert!(said.contains("UTF-16") && said.contains("dots in times") && said.contains("overlaps"), "{said}");
+    assert_eq!(
+        std::fs::read_to_string(out.join("c-vi.vtt")).unwrap(),
+        "WEBVTT\nX-TIMESTAMP-MAP=LOCAL:00:00:00.000,MPEGTS:0\n\n00:00:01.000 --> 00:00:02.500\nViêm phổi ở trẻ em\n\n00:00:02.500 --> 00:00:05.000\nHết\n"
+    );
+    for name in ["master.m3u8", "floor.m3u8", "video.m3u8"] {
+        let text = std::fs::read_to_string(out.join(name)).unwrap();
+        let variants = text.lines().filter(|l| l.starts_with("#EXT-X-STREAM-INF")).count();
+        assert!(variants > 0 && text.matches(",SUBTITLES=\"captions\"").count() == variants, "{text}");
+        assert!(text.contains("URI=\"c-vi.m3u8\"") && text.contains("URI=\"c-en.m3u8\""), "{text}");
+    }
+    let checked = run.rivulet(&["check", out.to_str().unwrap()]);
+    assert_eq!(checked.code, 0, "{}", checked.out);
+    // Another captions file: another package, of the same pictures and voice.
+    std::fs::write(&en, "WEBVTT\n\n00:03.000 --> 00:05.000\nPneumonia\n").unwrap();
+    let other = run.dir().join("other");
+    let again = encode(&other, &[format!("en={}", en.display())]);
+    assert_eq!(again.code, 0, "{}", again.err);
+    assert_ne!(done.json("package")["digest"], again.json("package")["digest"]);
+    let plans = std::fs::read_dir(run.work().join("plans")).unwrap().count();
+    assert_eq!(plans, 1, "captions do not change the work");
+    let (a, b) = (digests(&out), digests(&other));
+    assert!(a["v-low.mp4"] == b["v-low.mp4"] && a["floor.mp4"] == b["floor.mp4"] && a["c-en.vtt"] != b["c-en.vtt"]);
+    for (captions, code) in [(format!("vi={}", bad.display()), 4), ("vi".to_string(), 2), (format!("VI_={}", en.display()), 2)] {
+        let refused = encode(&run.dir().join("refused"), &[captions.clone()]);
+        assert_eq!(refused.code, code, "{captions}: {}", refused.err);
+    }
+}
+
+/// The one file for every phone: flash and click where the HLS has them, to the millisecond, and ffmpeg has nothing to say.
+#[test]
+fn the_small_file_plays_as_the_hls_does() {
+    let Some(recording) = fixture("flash-click.mp4") else { return };
+    let run = Run::new();
+    let out = run.dir().join("out");
+    let profile = small_profile(run.dir(), "p", 60.0);
+    let done = run.rivulet(&["encode", recording.to_str().unwrap(), "-o", out.to_str().unwrap(), "--profile", profile.to_str().unwrap()]);
+    assert_eq!(done.code, 0, "{}", done.err);
+    let floor = out.join("floor.mp4");
+    let said = std::process::Command::new("ffmpeg").args(["-v", "warning", "-i"]).arg(&floor).args(["-f", "null", "-"]).output().unwrap();
+    assert!(said.status.success() && said.stderr.is_empty(), "{}", String::from_utf8_lossy(&said.stderr));
+    let times = |file: &Path| {
+        let args = ["-v", "error", "-select_streams", "v", "-show_entries", "frame=pts_time", "-of", "csv=p=0"];
+        let text = std::process::Command::new("ffprobe").args(args).arg(file).output().unwrap().stdout;
+        let text = String::from_utf8(text).unwrap();
+        text.lines().filter_map(|l| l.trim_end_matches(',').parse::<f64>().ok()).collect::<Vec<_>>()
+    };
+    let (one, hls) = (times(&floor), times(&out.join("v-low.mp4")));
+    assert!(one.len() > 50 && one.len() == hls.len(), "{} and {} pictures", one.len(), hls.len());
+    assert!(one.iter().zip(&hls).all(|(a, b)| (a - b).abs() < 1e-5), "{one:?} {hls:?}");
+    let (one, hls) = (whole::clicks(&floor), whole::clicks(&out.join("a-aac.mp4")));
+    assert!(one.len() > 3 && one.len() == hls.len(), "{one:?} {hls:?}");
+    assert!(one.iter().zip(&hls).all(|(a, b)| (a - b).abs() < 0.001), "{one:?} {hls:?}");
+}
+
 /// Flash and click of one instant stay together: within 10 ms in decoded pictures and samples, in both voices.
 #[test]
 fn voice_and_picture_stay_together() {

@@ -9,7 +9,7 @@ const LEVELS: &[(&str, &[&str])] = &[
     ("quantities and errors", &["units", "rate", "link", "error", "clock"]),
     ("talking and stopping", &["progress", "shutdown", "offload"]),
     ("tools", &["child", "cache", "workdir", "picture", "gst"]),
-    ("values and stores", &["package", "profile", "course", "manifest", "store"]),
+    ("values and stores", &["package", "captions", "profile", "course", "manifest", "store"]),
     ("facts", &["probe", "analyse", "timeline"]),
     ("decision", &["plan"]),
     // Below the encoder, which has its own output judged before it takes its name.
@@ -44,6 +44,7 @@ const PURE: &[(&str, &[&str])] = &[
     ("plan", &["tokio", "fs", "process", "net", "thread", "SystemTime", "Instant"]),
     ("rate", &["tokio", "fs", "process", "net", "thread", "SystemTime", "Instant"]),
     ("package", &["tokio", "process", "net", "SystemTime", "Instant"]),
+    ("captions", &["tokio", "fs", "process", "net", "thread", "SystemTime", "Instant"]),
     ("profile", &["tokio", "process", "net"]),
 ];
 

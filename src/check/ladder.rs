@@ -108,7 +108,7 @@ const AUDIO_CODECS: [&str; 7] = ["mp4a", "opus", "ac-3", "ec-3", "flac", "alac",
 fn family(codec: &str) -> String {
     codec.split('.').next().unwrap_or("").to_ascii_lowercase()
 }
-fn is_audio(codec: &str) -> bool {
+pub(super) fn is_audio(codec: &str) -> bool {
     AUDIO_CODECS.contains(&family(codec).as_str())
 }
 fn is_text(codec: &str) -> bool {

@@ -55,6 +55,19 @@ pub(super) fn check(package: &Package, subject: &Subject, dir: &Path, ctx: &Ctx,
             facts(&uri, &[("codec", &voice.codec, &track.entry.codec)], sink);
         }
     }
+    for c in &package.captions {
+        let uri = format!("c-{}.m3u8", c.language);
+        let Some(media) = find(subject, &uri, Use::Subtitles, sink) else { continue };
+        let cues = |text: &Vec<u8>| String::from_utf8_lossy(text).lines().filter(|l| l.contains("-->")).count();
+        let found = media.segments.iter().filter_map(|s| s.text.as_ref()).map(cues).sum::<usize>();
+        let bytes = media.segments.iter().map(|s| s.bytes).sum::<u64>();
+        if (found, bytes) != (c.cues, c.bytes) {
+            sink.add("rivulet-captions", uri.clone(), format!("{found} cues of {bytes} bytes, package.json has {} of {}", c.cues, c.bytes));
+        }
+        if (media.average_bps() - c.average_bps as f64).abs() > 1.0 {
+            sink.add("rivulet-captions", uri, format!("{:.0} bit/s, package.json has {}", media.average_bps(), c.average_bps));
+        }
+    }
     for media in &subject.media {
         if media.playlist.target_duration_s.is_some_and(|t| t != package.target_duration_s as u64)
             && matches!(media.used, Use::Variant | Use::Audio)

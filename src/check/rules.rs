@@ -198,6 +198,18 @@ pub const RULES: &[Rule] = &[
     must("rivulet-boundaries", OURS, "video segments start at the boundaries of package.json, to the tick"),
     must("rivulet-rates", OURS, "peak and average rates in package.json are those of its own segments and I-frames"),
     should("rivulet-bandwidth-1pct", OURS, "BANDWIDTH and AVERAGE-BANDWIDTH are within 1 % of measured (a must in a package of ours)"),
+    must(
+        "rivulet-parts",
+        OURS,
+        "floor.m3u8 has the lowest rung alone, video.m3u8 the rungs without sound, both with EXT-X-INDEPENDENT-SEGMENTS",
+    ),
+    must(
+        "rivulet-floor-mp4",
+        OURS,
+        "floor.mp4 is the floor rung and the AAC voice, as long as the lecture, index in front: it streams, and plays on any phone",
+    ),
+    should("rivulet-floor-peak", OURS, "the floor of a slide lecture has a BANDWIDTH of at most 100 kbit/s: players choose by it"),
+    must("rivulet-captions", OURS, "captions in package.json are those of the playlists and files"),
     should(
         "rivulet-hlsjs-order",
         OURS,

@@ -2,12 +2,13 @@
 
 use super::Printer;
 use super::recording::Recording;
-use crate::error::Result;
+use crate::captions::Captions;
+use crate::error::{Error, Result};
 use crate::package::Package;
 use crate::progress::Ctx;
 use crate::units::Bytes;
 use serde::Serialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// Make one package of one recording: the whole HLS ladder, checked.
@@ -21,6 +22,9 @@ pub struct Args {
     /// The package's directory: new, empty, or an earlier package.
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
+    /// Captions in a language (BCP 47), WebVTT or SRT: vi=nhoi-mau.srt. May be given once a language.
+    #[arg(long, value_name = "LANG=FILE")]
+    captions: Vec<String>,
     /// Chunks side by side [default: as many as cores, less where memory is short].
     #[arg(long)]
     jobs: Option<usize>,
@@ -30,6 +34,7 @@ pub async fn run(args: Args, printer: &Printer, ctx: &Ctx) -> Result<u8> {
     let began = Instant::now();
     let (mut encode, work) = args.recording.open()?;
     encode.jobs = args.jobs;
+    encode.captions = captions(&args.captions)?;
     let done = encode.run(&work, Some(&args.output), ctx).await?;
     match printer.json() {
         true => printer.object(&line(&done.package, &done.dir.display().to_string(), began.elapsed().as_secs_f64())),
@@ -39,6 +44,23 @@ pub async fn run(args: Args, printer: &Printer, ctx: &Ctx) -> Result<u8> {
         }
     }
     Ok(if done.partial { 3 } else { 0 })
+}
+
+/// Reads the files of `--captions LANG=FILE`.
+fn captions(given: &[String]) -> Result<Vec<Captions>> {
+    let mut all: Vec<Captions> = Vec::new();
+    for text in given {
+        let (language, path) = text
+            .split_once('=')
+            .filter(|(language, path)| crate::course::is_language(language) && !path.is_empty())
+            .ok_or_else(|| Error::usage(format!("\"{text}\" is not LANG=FILE")).hint("for example --captions vi=nhoi-mau.vtt"))?;
+        if all.iter().any(|c| c.language.eq_ignore_ascii_case(language)) {
+            return Err(Error::usage(format!("captions in \"{language}\" are given twice")));
+        }
+        all.push(crate::encode::read_captions(language, Path::new(path))?);
+    }
+    all.sort_by(|a, b| a.language.cmp(&b.language));
+    Ok(all)
 }
 
 /// The `package` line of docs/json.md.
@@ -54,6 +76,9 @@ struct Line<'a> {
     duration_s: f64,
     rungs: Vec<RungLine<'a>>,
     voices: Vec<VoiceLine<'a>>,
+    captions: Vec<CaptionsLine<'a>>,
+    /// The whole lecture in one small file.
+    floor_mp4_bytes: u64,
     /// Slide stills in the package.
     slides: usize,
     left_out: &'a [String],
@@ -69,6 +94,13 @@ struct RungLine<'a> {
     bytes: u64,
     average_bps: u64,
     peak_bps: u64,
+}
+
+#[derive(Serialize)]
+struct CaptionsLine<'a> {
+    language: &'a str,
+    cues: usize,
+    bytes: u64,
 }
 
 #[derive(Serialize)]
@@ -106,6 +138,8 @@ fn line<'a>(package: &'a Package, dir: &str, seconds: f64) -> Line<'a> {
         duration_s: package.duration_s,
         rungs: package.rungs.iter().map(rung).collect(),
         voices: package.voices.iter().map(voice).collect(),
+        captions: package.captions.iter().map(|c| CaptionsLine { language: &c.language, cues: c.cues, bytes: c.bytes }).collect(),
+        floor_mp4_bytes: package.files.get(crate::package::progressive::NAME).map_or(0, |f| f.bytes),
         slides: package.files.keys().filter(|name| name.starts_with("slides/")).count(),
         left_out: &package.left_out,
         warnings: &package.warnings,

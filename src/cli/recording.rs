@@ -56,6 +56,7 @@ impl Recording {
             title,
             language: self.language.clone(),
             trim: self.trim,
+            captions: Vec::new(),
             jobs: None,
         };
         Ok((encode, WorkDir::open(self.work_dir.clone())?))

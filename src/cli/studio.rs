@@ -28,7 +28,13 @@ impl Encoder for Studio {
                 let (sha256, bytes) = crate::offload::blocking(move || cache.digest(&owned, &ctx)).await?;
                 recordings.push(Recording { sha256, bytes });
             }
-            Ok(Source { recordings, profile_sha256: profile.digest(), profile: profile.name, trims: request.trims })
+            Ok(Source {
+                recordings,
+                profile_sha256: profile.digest(),
+                profile: profile.name,
+                trims: request.trims,
+                captions: Default::default(),
+            })
         })
     }
 
@@ -41,6 +47,7 @@ impl Encoder for Studio {
                 title: request.title.clone(),
                 language: request.language.clone(),
                 trim: request.trims.map(|t| (t.start_s, t.end_s.unwrap_or(f64::MAX))),
+                captions: request.captions.clone(),
                 jobs: self.jobs,
             };
             self.run(&encode).await

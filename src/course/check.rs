@@ -4,6 +4,7 @@
 use super::parse::{At, RawCourse, RawLecture, RawText, is_language};
 use super::{Course, Lecture, Missing, Module, Part, Problem, RESERVED, Text, Trims, file_name};
 use std::collections::{BTreeMap, HashMap};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// Ids become file names: 64 leaves room for every extension under the 255 bytes of a name.
@@ -121,8 +122,16 @@ impl Check<'_> {
         let mut captions = BTreeMap::new();
         for (language, path) in &raw.captions {
             let file = self.file(path, "captions file", &name, Part::Captions(language.clone()));
-            if file.is_file() && !is_webvtt(&file) {
-                self.problem(path.line, format!("{} is not WebVTT (its first line is not WEBVTT)", path.value));
+            // Captions that cannot be read are told before anything is encoded.
+            let read = std::fs::File::open(&file).ok().filter(|_| file.is_file()).map(|f| {
+                let mut bytes = Vec::new();
+                f.take(crate::captions::MOST_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+                Ok::<_, std::io::Error>(crate::captions::read(language, &path.value, &bytes))
+            });
+            match read {
+                Some(Ok(Err(e))) => self.problem(path.line, e.what().to_string()),
+                Some(Err(e)) => self.problem(path.line, format!("the captions file {} cannot be read: {e}", path.value)),
+                Some(Ok(Ok(_))) | None => {}
             }
             captions.insert(language.clone(), file);
         }
@@ -193,12 +202,4 @@ impl Check<'_> {
             self.problem(line, format!("the prerequisites go round in a circle: {way}"));
         }
     }
-}
-
-/// A file is WebVTT if it begins so, after a byte order mark if there is one.
-fn is_webvtt(path: &Path) -> bool {
-    use std::io::Read;
-    let mut head = Vec::new();
-    let read = std::fs::File::open(path).and_then(|f| f.take(9).read_to_end(&mut head));
-    read.is_ok() && head.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&head).starts_with(b"WEBVTT")
 }

@@ -331,7 +331,7 @@ fn clock(text: &str) -> Option<f64> {
 }
 
 /// The shape of a BCP 47 tag; the list of real languages is not ours to keep.
-pub(super) fn is_language(tag: &str) -> bool {
+pub fn is_language(tag: &str) -> bool {
     let mut parts = tag.split('-');
     let first = parts.next().unwrap_or_default();
     (2..=3).contains(&first.len())

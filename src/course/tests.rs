@@ -3,9 +3,14 @@ use super::*;
 /// A directory with the files that the texts below name.
 fn place() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
-    for (name, text) in
-        [("a.mp4", "a"), ("b1.mts", "b"), ("b2.mts", "b"), ("a.vi.vtt", "WEBVTT\n"), ("a.pdf", "%PDF"), ("no.vtt", "1\n00:00")]
-    {
+    for (name, text) in [
+        ("a.mp4", "a"),
+        ("b1.mts", "b"),
+        ("b2.mts", "b"),
+        ("a.vi.vtt", "WEBVTT\n\n00:01.000 --> 00:02.000\na\n"),
+        ("a.pdf", "%PDF"),
+        ("no.vtt", "1\n00:00"),
+    ] {
         std::fs::write(dir.path().join(name), text).unwrap();
     }
     dir
@@ -103,7 +108,7 @@ trims = { start = "0:90", stop = 3 }
             "8: \"index\" cannot be the id of a lecture: the store uses that name itself",
             "10: lecture \"index\" is in module \"tim\", which is not in [[modules]]",
             "11: the recording gone.mp4 is not there",
-            "12: no.vtt is not WebVTT (its first line is not WEBVTT)",
+            "12: no.vtt:1: this is neither WebVTT (no WEBVTT line) nor SRT (no cue times)",
             "12: the captions file gone.vtt is not there",
             "13: lecture \"index\" has no title",
             "14: the lecture id \"index\" is taken already, in line 8",

@@ -1,10 +1,11 @@
 //! Chunk files and voice -> package directory. Built beside its place under a temporary name, checked, then moved in one step.
 
 use super::chunkfile::{self, ChunkFile};
+use crate::captions::{self, Captions, Fitted};
 use crate::error::{Error, Kind, Result, ResultExt};
 use crate::package::fragment::{self, Reference, Sample};
 use crate::package::init::{self, VideoTrack, VoiceCodec, VoiceTrack};
-use crate::package::{FileEntry, Loudness, Package, Rung, Segment, Voice, playlist};
+use crate::package::{self, FileEntry, Loudness, Package, Rung, Segment, Voice, playlist, progressive};
 use crate::plan::Plan;
 use crate::rate;
 use crate::units::{Digest, MediaTime};
@@ -69,6 +70,7 @@ pub fn assemble(
     work: &Path,
     voices: Vec<Units>,
     loudness: Option<Loudness>,
+    captions: &[(Captions, Fitted)],
     mut package: Package,
     dir: &Path,
 ) -> Result<Package> {
@@ -93,6 +95,10 @@ pub fn assemble(
         fs::remove_file(dir.join(format!("v-{name}.mp4"))).doing(|| format!("cannot remove rung {name}"))?;
         package.left_out.push(why);
     }
+    for (source, fitted) in captions {
+        captions_file(source, fitted, &mut package, dir)?;
+    }
+    progressive::write(dir, &package)?;
     for (name, text) in playlist::all(&package) {
         crate::workdir::write_whole(&dir.join(name), |out| out.write_all(text.as_bytes()))?;
     }
@@ -103,6 +109,22 @@ pub fn assemble(
         package.files.insert(name, FileEntry { sha256, bytes });
     }
     Ok(package)
+}
+
+/// `c-<language>.vtt`, and what package.json says of it.
+fn captions_file(source: &Captions, fitted: &Fitted, package: &mut Package, dir: &Path) -> Result<()> {
+    let text = captions::webvtt(&fitted.cues);
+    let (language, bytes) = (source.language.clone(), text.len() as u64);
+    crate::workdir::write_whole(&dir.join(format!("c-{language}.vtt")), |out| out.write_all(text.as_bytes()))?;
+    package.repairs.extend(fitted.repairs.iter().cloned());
+    package.warnings.extend(fitted.warnings.iter().cloned());
+    if fitted.cues.is_empty() {
+        package.warnings.push(format!("{}: none of its cues lies within the lecture", source.name));
+    }
+    let whole = rate::Piece { bytes, micros: rate::micros(playlist::lecture_ticks(package), 90_000) };
+    let average_bps = rate::average_bps(&[whole]).ceil() as u64;
+    package.captions.push(package::Captions { language, cues: fitted.cues.len(), bytes, average_bps, source_sha256: source.sha256 });
+    Ok(())
 }
 
 /// A rung that costs as much as the one above it shows less for the same money, and would break hls.js's order of levels

@@ -126,11 +126,6 @@ fn moov(
     default_flags: u32,
     default_duration: u32,
 ) {
-    let matrix = |w: &mut Writer| {
-        [0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x4000_0000u32].iter().for_each(|v| {
-            w.u32(*v);
-        })
-    };
     w.boxed(b"moov", |w| {
         w.full(b"mvhd", 0, 0, |w| {
             w.zeros(8).u32(timescale).u32(0).u32(0x10000).u16(0x100).zeros(10);
@@ -203,8 +198,15 @@ fn moov(
     });
 }
 
+/// No turn, no scale (14496-12 8.2.2).
+pub(super) fn matrix(w: &mut Writer) {
+    [0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x4000_0000u32].iter().for_each(|v| {
+        w.u32(*v);
+    })
+}
+
 /// Three letters of ISO 639-2 in five bits each; two-letter codes that Rivulet meets are mapped.
-fn packed_language(tag: &str) -> u16 {
+pub(super) fn packed_language(tag: &str) -> u16 {
     let primary = tag.split('-').next().unwrap_or_default().to_ascii_lowercase();
     let three = match primary.as_str() {
         "vi" => "vie",

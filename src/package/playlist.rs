@@ -1,6 +1,6 @@
 //! Playlists: a package in, text out. Pure, no names but the package's own.
 
-use super::{Package, Rung, Segment, Voice};
+use super::{Captions, Package, Rung, Segment, Voice};
 use std::fmt::Write;
 
 /// Which multivariant playlist.
@@ -33,6 +33,7 @@ pub fn all(package: &Package) -> Vec<(String, String)> {
         out.push((format!("i-{}.m3u8", rung.name), iframes(package, rung)));
     }
     out.extend(package.voices.iter().map(|v| (format!("a-{}.m3u8", v.name), voice(package, v))));
+    out.extend(package.captions.iter().map(|c| (format!("c-{}.m3u8", c.language), captions(package, c))));
     out
 }
 
@@ -44,6 +45,23 @@ pub fn video(package: &Package, rung: &Rung) -> String {
 /// `a-<voice>.m3u8`
 pub fn voice(package: &Package, voice: &Voice) -> String {
     media(package, &format!("a-{}.mp4", voice.name), voice.init_bytes, &voice.segments, voice.rate_hz)
+}
+
+/// `c-<language>.m3u8`: one segment. Only captions may have a target duration of their own (RFC 8216bis 6.2.4), so it is the
+/// lecture's; a hundred small files would cost a learner more in requests than the whole of it in bytes.
+pub fn captions(package: &Package, captions: &Captions) -> String {
+    let duration = lecture_ticks(package);
+    format!(
+        "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:{}\n#EXT-X-PLAYLIST-TYPE:VOD\n#EXTINF:{},\nc-{}.vtt\n#EXT-X-ENDLIST\n",
+        package.duration_s.round().max(1.0) as u64,
+        seconds(duration, 90_000),
+        captions.language
+    )
+}
+
+/// The lecture's length in ticks of the video tracks.
+pub fn lecture_ticks(package: &Package) -> u64 {
+    (package.duration_s * 90_000.0).round() as u64
 }
 
 fn head(package: &Package, extra: &str) -> String {
@@ -103,13 +121,29 @@ pub fn master(package: &Package, which: Which) -> String {
             );
         }
     }
+    for c in &package.captions {
+        let _ = writeln!(
+            out,
+            "#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID=\"captions\",NAME=\"{}\",LANGUAGE=\"{1}\",DEFAULT=NO,AUTOSELECT=YES,FORCED=NO,URI=\"c-{1}.m3u8\"",
+            language_name(&c.language),
+            c.language
+        );
+    }
+    // Rates count what plays together: the largest of the group.
+    let text_bps = package.captions.iter().map(|c| c.average_bps).max().unwrap_or(0);
+    let subtitles = if package.captions.is_empty() { "" } else { ",SUBTITLES=\"captions\"" };
     let rungs = if which == Which::Floor { &package.rungs[..package.rungs.len().min(1)] } else { &package.rungs[..] };
     for rung in rungs {
         let mut variant = |peak: u64, average: u64, codecs: String, audio: String| {
             let _ = writeln!(
                 out,
-                "#EXT-X-STREAM-INF:BANDWIDTH={peak},AVERAGE-BANDWIDTH={average},CODECS=\"{codecs}\",RESOLUTION={}x{},FRAME-RATE={:.3},VIDEO-RANGE=SDR{audio},CLOSED-CAPTIONS=NONE\nv-{}.m3u8",
-                rung.width, rung.height, rung.frame_rate, rung.name
+                "#EXT-X-STREAM-INF:BANDWIDTH={},AVERAGE-BANDWIDTH={},CODECS=\"{codecs}\",RESOLUTION={}x{},FRAME-RATE={:.3},VIDEO-RANGE=SDR{audio}{subtitles},CLOSED-CAPTIONS=NONE\nv-{}.m3u8",
+                peak + text_bps,
+                average + text_bps,
+                rung.width,
+                rung.height,
+                rung.frame_rate,
+                rung.name
             );
         };
         if silent {
@@ -135,16 +169,18 @@ pub fn master(package: &Package, which: Which) -> String {
     out
 }
 
-/// A language's own name, for the menus of players.
-fn language_name(tag: &str) -> &str {
-    match tag.split('-').next().unwrap_or_default() {
+/// A language's own name, for the menus of players; with the whole tag where that says more, so that names stay unique.
+fn language_name(tag: &str) -> String {
+    let (primary, more) = tag.split_once('-').map_or((tag, false), |(p, _)| (p, true));
+    let name = match primary {
         "vi" => "Tiếng Việt",
         "en" => "English",
         "fr" => "Français",
         "lo" => "ລາວ",
         "km" => "ខ្មែរ",
-        _ => tag,
-    }
+        _ => return tag.to_string(),
+    };
+    if more { format!("{name} ({tag})") } else { name.to_string() }
 }
 
 #[cfg(test)]

@@ -107,10 +107,20 @@ fn prerequisites(course: &CourseView, lecture: &LectureView, words: &Words) -> S
 }
 
 fn downloads(lecture: &LectureView, words: &Words) -> String {
-    if lecture.files.is_empty() {
+    if lecture.files.is_empty() && lecture.whole.is_none() {
         return String::new();
     }
     let mut out = format!("<section>\n<h2>{}</h2>\n<ul>\n", words.files);
+    if let Some(whole) = &lecture.whole
+        && let Some(uri) = safe_uri(&whole.uri)
+    {
+        let name = escape(&whole.title);
+        out += &format!(
+            "<li><a href=\"{uri}\" download=\"{name}\">{}</a> <small>{}</small></li>\n",
+            words.whole,
+            words.megabytes(whole.bytes)
+        );
+    }
     for file in &lecture.files {
         let title = isolate(&file.title);
         let name = safe_uri(&file.uri).map_or_else(|| title.clone(), |uri| format!("<a href=\"{uri}\" download>{title}</a>"));

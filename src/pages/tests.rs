@@ -9,6 +9,7 @@ fn lecture(id: &str, title: &str) -> LectureView {
         duration_s: 3900.0,
         master_uri: format!("{id}.m3u8"),
         ways: vec![WayView { name: "360p".into(), bytes: 21_300_000 }, WayView { name: "720p".into(), bytes: 58_000_001 }],
+        whole: Some(FileView { title: format!("{id}.mp4"), uri: "../blobs/cd/cdef.mp4".into(), bytes: 9_420_000 }),
         files: vec![FileView { title: "Tóm tắt".into(), uri: "../blobs/ab/abcd.pdf".into(), bytes: 1_200_000 }],
         prerequisites: Vec::new(),
     }
@@ -116,6 +117,12 @@ fn what_an_author_left_out_leaves_no_empty_words() {
     }
     let list = text(&course_pages(&bare)[0]);
     assert_eq!((list.matches("<h1>").count(), list.matches("<h2>").count()), (1, 0));
+}
+
+#[test]
+fn the_small_file_can_be_kept_and_says_what_it_costs() {
+    let page = text(&course_pages(&course())[1]);
+    assert!(page.contains("<a href=\"../blobs/cd/cdef.mp4\" download=\"ecg-1.mp4\">Cả bài") && page.contains("9,5\u{a0}MB"), "{page}");
 }
 
 #[test]

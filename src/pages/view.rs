@@ -36,6 +36,8 @@ pub struct LectureView {
     pub master_uri: String,
     /// Cheapest first.
     pub ways: Vec<WayView>,
+    /// The whole lecture as one small file to keep and pass on; its title is the page's own.
+    pub whole: Option<FileView>,
     pub files: Vec<FileView>,
     /// Ids of lectures of this course to be watched before.
     pub prerequisites: Vec<String>,

@@ -49,6 +49,7 @@ pub fn source(width: u32, height: u32, frames_ns: Vec<u64>, audio_s: f64) -> Sou
 pub fn make(sources: &[Source], profile: &str) -> Result<Plan> {
     let profile = crate::profile::load(profile).unwrap();
     plan(&Request {
+        captions: Default::default(),
         sources,
         features: &vec![None; sources.len()],
         profile: &profile,

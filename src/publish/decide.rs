@@ -3,11 +3,14 @@
 
 use super::blobs::{self, Known, Parcel};
 use super::{Encoder, LectureRequest, Options};
+use crate::captions::{self, Captions};
 use crate::course::{Course, Lecture, Missing, Part, file_name};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, ResultExt};
 use crate::manifest::{self, Attachment, Release, Source};
 use crate::offload::blocking;
 use crate::progress::Ctx;
+use crate::store::Store;
+use crate::units::Digest;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -53,10 +56,12 @@ pub(super) fn has(before: Option<&Release>, missing: &Missing) -> bool {
     }
 }
 
+#[allow(clippy::too_many_arguments)] // the state of one publication, named one by one
 pub(super) async fn lecture(
     course: &Course,
     lecture: &Lecture,
     before: Option<&Release>,
+    store: &dyn Store,
     known: &Known,
     encoder: &dyn Encoder,
     options: &Options,
@@ -69,13 +74,16 @@ pub(super) async fn lecture(
         lecture: id.clone(),
         recordings: lecture.recordings.clone(),
         trims: lecture.trims,
+        captions: Vec::new(),
         title: lecture.title.in_language(&course.language).to_string(),
         language: course.language.clone(),
         profile: options.profile.clone(),
     };
     let here: Vec<usize> = (0..lecture.recordings.len()).filter(|i| lecture.recordings[*i].is_file()).collect();
     let present = LectureRequest { recordings: here.iter().map(|i| lecture.recordings[*i].clone()).collect(), ..request.clone() };
-    let found = Source { trims: lecture.trims, ..encoder.source(&present).await? };
+    let captions = read_captions(lecture, before).await?;
+    let digests: BTreeMap<String, Digest> = captions.iter().map(|(language, c)| (language.clone(), c.sha256())).collect();
+    let found = Source { trims: lecture.trims, captions: digests.clone(), ..encoder.source(&present).await? };
     let complete = here.len() == lecture.recordings.len();
     // Not all are here: those that are must be the released ones, in their places.
     let fits = before.is_some_and(|b| {
@@ -84,11 +92,21 @@ pub(super) async fn lecture(
     });
     let source = complete.then_some(found);
     let whole = before.is_some_and(|b| b.objects.values().all(|o| known.has(o)));
-    let choice = choose(id, source.as_ref(), before, &Fit { whole, fits }, lecture, options.refresh, request)?;
+    let mut choice = choose(id, source.as_ref(), before, &Fit { whole, fits }, lecture, options.refresh, request)?;
+    if let Choice::Encode(request) = &mut choice {
+        for (language, c) in captions {
+            request.captions.push(c.parsed(&language, store).await?);
+        }
+    }
     let base = match (&choice, before) {
         (Choice::Encode(_), _) | (_, None) => unencoded(id, source.clone()),
         (Choice::Keep, Some(before)) => before.clone(),
         (Choice::Carry, Some(before)) => {
+            if before.source.captions != digests {
+                ctx.warn(format!(
+                    "{id}: its captions have changed and its recording is not here: players show the old ones until it is published from the machine that has it"
+                ));
+            }
             ctx.note(format!("{id}: its recording is not here; carried over from the current release (profile {})", before.source.profile));
             before.clone()
         }
@@ -161,7 +179,13 @@ fn unencoded(id: &str, source: Option<Source>) -> manifest::Lecture {
         presenter: None,
         prerequisites: Vec::new(),
         duration_s: 0.0,
-        source: source.unwrap_or(Source { recordings: Vec::new(), profile: String::new(), profile_sha256: nothing, trims: None }),
+        source: source.unwrap_or(Source {
+            recordings: Vec::new(),
+            profile: String::new(),
+            profile_sha256: nothing,
+            trims: None,
+            captions: BTreeMap::new(),
+        }),
         plan: nothing,
         partial: false,
         rungs: Vec::new(),
@@ -170,6 +194,48 @@ fn unencoded(id: &str, source: Option<Source>) -> manifest::Lecture {
         captions: BTreeMap::new(),
         handout: None,
     }
+}
+
+/// An author's captions: here, or as the current release has them.
+enum Held {
+    Here(Captions),
+    Stored(Attachment),
+}
+
+impl Held {
+    fn sha256(&self) -> Digest {
+        match self {
+            Held::Here(c) => c.sha256,
+            Held::Stored(a) => a.object.sha256,
+        }
+    }
+    async fn parsed(self, language: &str, store: &dyn Store) -> Result<Captions> {
+        match self {
+            Held::Here(c) => Ok(c),
+            Held::Stored(a) => captions::read(language, &a.name, &store.get(&a.object.key()?, None).await?),
+        }
+    }
+}
+
+/// The captions of a lecture; a file that is neither here nor in the release is told by [`Author::file`].
+async fn read_captions(lecture: &Lecture, before: Option<&manifest::Lecture>) -> Result<BTreeMap<String, Held>> {
+    let mut all = BTreeMap::new();
+    for (language, path) in &lecture.captions {
+        let held = before.and_then(|b| b.captions.get(language)).filter(|a| a.name == file_name(path));
+        match (path.is_file(), held) {
+            (true, _) => {
+                let (of, path) = (language.clone(), path.clone());
+                let read = move || {
+                    let bytes = std::fs::read(&path).doing(|| format!("cannot read {}", path.display()))?;
+                    captions::read(&of, &file_name(&path), &bytes)
+                };
+                all.insert(language.clone(), Held::Here(blocking(read).await?));
+            }
+            (false, Some(held)) => drop(all.insert(language.clone(), Held::Stored(held.clone()))),
+            (false, None) => {}
+        }
+    }
+    Ok(all)
 }
 
 /// The author's files of one lecture.

@@ -7,6 +7,7 @@ use super::rename::rename_uris;
 use super::{MASTER, state};
 use crate::error::{Error, Kind, Result, ResultExt};
 use crate::manifest::{Attachment, Current, Lecture, Release};
+use crate::package::progressive;
 use crate::pages::{self, CourseSummary, CourseView, FileView, LectureView, ModuleView, Page, WayView};
 use crate::progress::Ctx;
 use crate::store::{Body, Caching, Key, Precondition, Store, get_if_there};
@@ -128,6 +129,11 @@ pub fn course_view(release: &Release) -> Result<CourseView> {
             duration_s: l.duration_s,
             master_uri: object_uri(l)?.1,
             ways: l.rungs.iter().map(|r| WayView { name: r.name.clone(), bytes: r.bytes + voice }).collect(),
+            whole: l.objects.get(progressive::NAME).map(|o| FileView {
+                title: format!("{}.mp4", l.id),
+                uri: format!("../{}", o.key),
+                bytes: o.bytes,
+            }),
             files: l.captions.values().chain(&l.handout).map(file).collect(),
             prerequisites: l.prerequisites.clone(),
         })

@@ -1,6 +1,7 @@
 //! The rules of docs/publish.md, on a store in memory, with an encoder that makes tiny packages of the real shape.
 
 use super::*;
+use crate::captions;
 use crate::error::ResultExt;
 use crate::manifest::Recording;
 use crate::manifest::{Current, from_json};
@@ -12,7 +13,9 @@ use crate::units::Digest;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-/// Makes a package whose bytes depend on recordings, trims and profile alone; notes what it was asked for.
+const CUES: &str = "WEBVTT\n\n00:01.000 --> 00:02.000\nChào\n";
+
+/// Makes a package whose bytes depend on recordings, captions, trims and profile alone; notes what it was asked for.
 struct FakeEncoder {
     work: tempfile::TempDir,
     asked: Mutex<Vec<String>>,
@@ -49,7 +52,8 @@ fn digest_recordings(request: &LectureRequest) -> Result<Source> {
     };
     let recordings = request.recordings.iter().map(one).collect::<Result<_>>()?;
     let profile_sha256 = Digest::of(request.profile.as_bytes());
-    Ok(Source { recordings, profile: request.profile.clone(), profile_sha256, trims: request.trims })
+    let captions = request.captions.iter().map(|c| (c.language.clone(), c.sha256)).collect();
+    Ok(Source { recordings, profile: request.profile.clone(), profile_sha256, trims: request.trims, captions })
 }
 
 impl Encoder for FakeEncoder {
@@ -67,14 +71,14 @@ impl Encoder for FakeEncoder {
             let partial = self.partial.contains(&request.lecture.as_str());
             if !dir.join("package.json").exists() {
                 let names = request.recordings.iter().map(|r| course::file_name(r)).collect::<Vec<_>>();
-                write_package(&dir, &source, &names, partial);
+                write_package(&dir, &source, &names, &request.captions, partial);
             }
             Ok(Packed { dir, partial, warnings: vec!["ten pictures were lost".into()], hold: Box::new(self.held.clone()) })
         })
     }
 }
 
-fn write_package(dir: &Path, source: &Source, names: &[String], partial: bool) {
+fn write_package(dir: &Path, source: &Source, names: &[String], captions: &[Captions], partial: bool) {
     let seed = serde_json::to_string(source).unwrap();
     let (video, voice) = (format!("video of {seed}"), format!("voice of {:?}", source.recordings));
     let media = |file: &str, n: usize| {
@@ -83,15 +87,26 @@ fn write_package(dir: &Path, source: &Source, names: &[String], partial: bool) {
     let sound = "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"opus\",NAME=\"vi\",URI=\"a-opus.m3u8\"\n";
     let variant = "#EXT-X-STREAM-INF:BANDWIDTH=1,AUDIO=\"opus\"\nv-720p.m3u8\n";
     let frames = "#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=1,URI=\"i-720p.m3u8\"\n";
-    let texts = [
+    let shown = captions.iter().map(|c| (c.language.as_str(), captions::webvtt(&c.fit(0, 10_000).cues)));
+    let mut texts: Vec<(String, String)> = Vec::new();
+    for (language, text) in shown {
+        texts.push((format!("c-{language}.m3u8"), format!("#EXTM3U\n#EXTINF:1.0,\nc-{language}.vtt\n#EXT-X-ENDLIST\n")));
+        texts.push((format!("c-{language}.vtt"), text));
+    }
+    let subtitles: String = captions
+        .iter()
+        .map(|c| format!("#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID=\"c\",NAME=\"vi\",URI=\"c-{}.m3u8\"\n", c.language))
+        .collect();
+    let fixed = [
         ("v-720p.m3u8", media("v-720p.mp4", video.len())),
         ("i-720p.m3u8", media("v-720p.mp4", 9)),
         ("a-opus.m3u8", media("a-opus.mp4", voice.len())),
-        ("master.m3u8", format!("#EXTM3U\n{sound}{variant}{frames}")),
+        ("master.m3u8", format!("#EXTM3U\n{sound}{subtitles}{variant}{frames}")),
         ("floor.m3u8", format!("#EXTM3U\n{sound}{variant}")),
         ("v-720p.mp4", video.clone()),
         ("a-opus.mp4", voice.clone()),
     ];
+    texts.extend(fixed.map(|(name, text)| (name.to_string(), text)));
     std::fs::create_dir_all(dir).unwrap();
     let mut files = BTreeMap::new();
     for (name, text) in &texts {
@@ -139,10 +154,12 @@ fn write_package(dir: &Path, source: &Source, names: &[String], partial: bool) {
             .collect(),
         profile: source.profile.clone(),
         fingerprint: BTreeMap::new(),
+        shape: String::new(),
         target_duration_s: 1,
         boundaries_s: vec![0.0, 1.0],
         rungs: vec![rung],
         voices: vec![voice],
+        captions: vec![],
         loudness: None,
         files,
         deviations: vec![],
@@ -161,7 +178,7 @@ struct Studio {
 impl Studio {
     fn new() -> Self {
         let studio = Studio { dir: tempfile::tempdir().unwrap(), encoder: FakeEncoder::new() };
-        for (name, text) in [("a.mp4", "A"), ("b1.mts", "B1"), ("b2.mts", "B2"), ("a.vtt", "WEBVTT\n"), ("bài.pdf", "%PDF")] {
+        for (name, text) in [("a.mp4", "A"), ("b1.mts", "B1"), ("b2.mts", "B2"), ("a.vtt", CUES), ("bài.pdf", "%PDF")] {
             studio.write(name, text);
         }
         studio.course("Khoá một", &["a", "b"]);
@@ -465,6 +482,49 @@ async fn a_lecture_that_fails_keeps_the_release_away_and_the_others_work() {
     assert!(both.report().contains("lecture \"a\"") && both.report().contains("lecture \"b\""), "{}", both.report());
 }
 
+/// Captions are part of what players are shown: a corrected file makes the package again and sends what differs. Without the
+/// recording the release keeps its own.
+#[tokio::test]
+async fn corrected_captions_make_the_package_again() {
+    let (studio, store) = (Studio::new(), MemStore::default());
+    studio.publish(&store).await.unwrap();
+    let old = current(&store).await;
+    let objects = &old.lectures[0].objects;
+    assert!(objects.contains_key("c-vi.vtt") && objects.contains_key("c-vi.m3u8"));
+    let text = |release: &Release, name: &str| {
+        let key = release.lectures[0].objects[name].key().unwrap();
+        String::from_utf8(store.snapshot()[&key].0.clone()).unwrap()
+    };
+    assert!(text(&old, "c-vi.vtt").contains("Chào"));
+    assert!(rename::uris(&text(&old, "master.m3u8")).iter().any(|u| u.ends_with(objects["c-vi.m3u8"].key.rsplit('/').next().unwrap())));
+    studio.encoder.asked();
+
+    studio.write("a.vtt", &CUES.replace("Chào", "Xin chào"));
+    let done = studio.publish(&store).await.unwrap();
+    assert_eq!((studio.encoder.asked(), done.encoded), (vec!["a".to_string()], vec!["a".to_string()]));
+    let new = current(&store).await;
+    assert!(text(&new, "c-vi.vtt").contains("Xin chào"));
+    assert_eq!(new.lectures[0].source.recordings, old.lectures[0].source.recordings);
+    read_everything(&store);
+
+    // The file is gone from this machine, the recording is there: nothing has changed.
+    studio.remove("a.vtt");
+    assert!(studio.publish(&store).await.unwrap().encoded.is_empty());
+    // Asked for again, the captions come out of the store.
+    let done = studio.publish_with(&store, "p2", false).await.unwrap();
+    assert!(done.encoded.contains(&"a".to_string()));
+    assert!(text(&current(&store).await, "c-vi.vtt").contains("Xin chào"));
+    // New captions without the recording: the lecture is carried with the old ones, and the next one who has it makes it.
+    studio.remove("a.mp4");
+    studio.write("a.vtt", CUES);
+    let done = studio.publish_with(&store, "p2", false).await.unwrap();
+    assert_eq!(done.carried, ["a"]);
+    assert!(text(&current(&store).await, "c-vi.vtt").contains("Xin chào"));
+    studio.write("a.mp4", "A");
+    assert_eq!(studio.publish_with(&store, "p2", false).await.unwrap().encoded, ["a"]);
+    assert!(!text(&current(&store).await, "c-vi.vtt").contains("Xin chào"));
+}
+
 #[tokio::test]
 async fn a_package_that_was_damaged_on_disk_is_refused() {
     for (name, bytes) in [("v-720p.mp4", "video oF"), ("master.m3u8", "#EXTM3U\nv-720p.m3u8\n"), ("package.json", "{}")] {
@@ -475,6 +535,7 @@ async fn a_package_that_was_damaged_on_disk_is_refused() {
             lecture: "a".into(),
             recordings: vec![studio.dir.path().join("a.mp4")],
             trims: None,
+            captions: vec![captions::read("vi", "a.vtt", CUES.as_bytes()).unwrap()],
             title: String::new(),
             language: String::new(),
             profile: "p".into(),

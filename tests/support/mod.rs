@@ -398,16 +398,19 @@ pub fn build(dir: &Path, shape: &Shape) {
         recordings: vec![RecordingRef { name: "chart".into(), sha256: Digest::of(b"r"), bytes: 1 }],
         profile: "test".into(),
         fingerprint: BTreeMap::new(),
+        shape: "uniform".into(),
         target_duration_s: 6,
         boundaries_s: vec![0.0, 6.0, 12.0, 16.0],
         rungs,
         voices,
+        captions: vec![],
         loudness: Some(Loudness { source_lufs: -20.0, lufs: -16.0, true_peak_dbtp: -1.0 }),
         files: BTreeMap::new(),
         deviations: DECLARED.iter().map(|r| Deviation { rule: r.to_string(), reason: "test".into(), cost: "none".into() }).collect(),
         repairs: vec![],
         warnings: vec![],
     };
+    rivulet::package::progressive::write(dir, &package).unwrap();
     write_package(dir, &package);
     reseal(dir);
 }
