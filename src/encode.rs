@@ -99,6 +99,21 @@ impl Encode {
         Ok(Decided { plan, sources, seen })
     }
 
+    /// The plan with bytes predicted from segments that are really made: what they cost is saved when the lecture is encoded.
+    pub async fn predicted(&self, work: &WorkDir, ctx: &Ctx) -> Result<Plan> {
+        let Decided { mut plan, sources, seen } = self.plan(work, ctx).await?;
+        let claim = work.claim(&plan.work, ctx).await?;
+        let record =
+            serde_json::to_vec_pretty(&summary(&plan, &sources)).map_err(|e| Error::bug("a plan does not serialise").caused_by(e))?;
+        crate::workdir::write_whole(&claim.dir().join("plan.json"), |out| out.write_all(&record))?;
+        let segments = crate::plan::samples(&plan);
+        let (width, _) = queue::width(&plan, self.jobs);
+        let jobs = queue::samples(&plan, &segments, &sources, &seen, &self.fragments, &claim, width);
+        let measured = queue::measure(jobs, &segments, &claim, ctx).await?;
+        crate::plan::from_samples(&mut plan, &measured);
+        Ok(plan)
+    }
+
     /// The whole way to a package at `out`, or in the plan's work directory. What an earlier run finished is used.
     pub async fn run(&self, work: &WorkDir, out: Option<&Path>, ctx: &Ctx) -> Result<Done> {
         out.map(|out| commit::refuse_foreign(out, &self.recordings)).transpose()?;

@@ -8,7 +8,7 @@ mod schedule;
 
 pub use crate::link::{CLASSES, Class, class};
 pub use ladder::{Cadence, RungPlan, colour};
-pub use predict::ClassPrediction;
+pub use predict::{ClassPrediction, Weight, from_samples, samples};
 pub use schedule::{Chunk, Part, Picture, Slot};
 
 use crate::error::{Error, Kind, Result};
@@ -65,6 +65,8 @@ pub struct Plan {
     pub voice: bool,
     pub predicted_cpu_s: f64,
     pub classes: Vec<ClassPrediction>,
+    /// What makes each segment large.
+    pub weights: Vec<Weight>,
     /// What the parts show.
     pub timelines: Vec<Timeline>,
     pub repairs: Vec<String>,
@@ -115,6 +117,13 @@ pub fn plan(request: &Request) -> Result<Plan> {
     });
     let (boundaries, chunks) = schedule::schedule(layouts);
     ladder::settle(&mut rungs, &boundaries, &chunks);
+    let weights = parts
+        .iter()
+        .flat_map(|part| {
+            let cuts: Vec<_> = boundaries.iter().copied().filter(|b| (part.offset..=part.end()).contains(b)).collect();
+            predict::weights(request.features[part.source].as_ref(), part, &cuts)
+        })
+        .collect();
     let voice = parts.iter().any(|p| p.voice.is_some());
     let mut plan = Plan {
         digest: Digest::of(b""),
@@ -132,6 +141,7 @@ pub fn plan(request: &Request) -> Result<Plan> {
         voice,
         predicted_cpu_s: 0.0,
         classes: Vec::new(),
+        weights,
         timelines,
         repairs: gather(request.sources, |s| &s.repairs),
         problems: gather(request.sources, |s| &s.problems),

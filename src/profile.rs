@@ -234,7 +234,12 @@ impl Profile {
                 faults.push(("classes".into(), format!("names \"{class}\", expected some of {}", known.join(", "))));
             }
         }
-        faults.extend(order_faults("rungs", &self.rungs, |low, high| high.height > low.height && high.max > low.max, "height and max must both be"));
+        faults.extend(order_faults(
+            "rungs",
+            &self.rungs,
+            |low, high| high.height > low.height && high.max > low.max,
+            "height and max must both be",
+        ));
         // What players sort by: height, pictures a second, rate (hls.js). No rung may be dearer and come earlier.
         let rises = |low: &Rung, high: &Rung| {
             high.height >= low.height
@@ -242,7 +247,12 @@ impl Profile {
                 && high.max > low.max
                 && (high.height > low.height || high.crf < low.crf)
         };
-        faults.extend(order_faults("slides.rungs", &self.slides.rungs, rises, "max must be above, height and frame_rate not below, and of equal height crf below"));
+        faults.extend(order_faults(
+            "slides.rungs",
+            &self.slides.rungs,
+            rises,
+            "max must be above, height and frame_rate not below, and of equal height crf below",
+        ));
         faults
     }
 

@@ -10,7 +10,7 @@ use crate::units::{Bytes, MediaTime};
 use serde::Serialize;
 
 /// Say what `encode` would make of a recording: rungs, segments, predicted bytes, time, and what learners on each kind of
-/// link would meet. Nothing is encoded.
+/// link would meet. A few segments are encoded to predict the rest; `encode` uses them.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -19,7 +19,7 @@ pub struct Args {
 
 pub async fn run(args: Args, printer: &Printer, ctx: &Ctx) -> Result<u8> {
     let (encode, work) = args.recording.open()?;
-    let plan = encode.plan(&work, ctx).await?.plan;
+    let plan = encode.predicted(&work, ctx).await?;
     match printer.json() {
         true => printer.object(&Line::from(&plan)),
         false => printer.data(&table(&plan)),

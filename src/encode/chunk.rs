@@ -41,11 +41,15 @@ pub struct Job {
     pub fragments: Fragments,
     /// The plan's work directory.
     pub out: PathBuf,
+    /// Each chunk is one segment of the lecture, made to predict the others.
+    pub samples: bool,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct JobChunk {
     pub index: usize,
+    /// The lecture's number of its first segment.
+    pub first: usize,
     /// Starts of its segments and the end of the last.
     pub boundaries: Vec<MediaTime>,
     pub slots: Vec<Slot>,
@@ -63,7 +67,7 @@ pub fn run(job: Job, reporter: &mut Reporter) -> Result<f64> {
     let mut done = 0.0;
     for chunk in &job.chunks {
         // A second try of several chunks does not make the finished ones again.
-        let path = chunkfile::path(&job.out, chunk.index);
+        let path = if job.samples { chunkfile::sample_path(&job.out, chunk.first) } else { chunkfile::path(&job.out, chunk.index) };
         if chunkfile::open(&path).is_some() {
             continue;
         }
@@ -78,7 +82,17 @@ pub fn run(job: Job, reporter: &mut Reporter) -> Result<f64> {
         let mut rungs: Vec<RungUnits> =
             job.rungs.iter().map(|_| RungUnits { avcc: Vec::new(), colour: code_points(colour), segments: Vec::new() }).collect();
         let mut data: Vec<Vec<Vec<u8>>> = vec![Vec::new(); job.rungs.len()];
-        for bounds in chunk.boundaries.windows(2) {
+        for (nth, bounds) in chunk.boundaries.windows(2).enumerate() {
+            if !job.samples
+                && let Some(made) = chunkfile::open(&chunkfile::sample_path(&job.out, chunk.first + nth))
+            {
+                while slots.next_if(|s| s.at < bounds[1]).is_some() {}
+                for (i, sample) in made.header.rungs.iter().enumerate() {
+                    adopt(&mut rungs[i], &mut data[i], sample, &made.segment(i, 0)?, &job.rungs[i].name)?;
+                }
+                pictures.health.add(&made.header.health);
+                continue;
+            }
             let mut encoders = settings.iter().map(Encoder::start).collect::<Result<Vec<_>>>()?;
             while let Some(slot) = slots.next_if(|s| s.at < bounds[1]) {
                 let at = done + (slot.at.since(chunk.boundaries[0])) as f64 / MediaTime::HZ as f64;
@@ -93,11 +107,7 @@ pub fn run(job: Job, reporter: &mut Reporter) -> Result<f64> {
             encoders.iter().try_for_each(Encoder::end)?;
             for (i, encoder) in encoders.into_iter().enumerate() {
                 let coded = encoder.finish(|| reporter.alive())?;
-                if rungs[i].avcc.is_empty() {
-                    rungs[i].avcc = coded.avcc;
-                } else if rungs[i].avcc != coded.avcc {
-                    return Err(Error::bug(format!("rung {} changes its parameter sets within a lecture", job.rungs[i].name)));
-                }
+                same_sets(&mut rungs[i], coded.avcc, &job.rungs[i].name)?;
                 rungs[i].segments.push(coded.units.iter().map(|u| (u.data.len() as u32, u.shown as u32)).collect());
                 data[i].extend(coded.units.into_iter().map(|u| u.data));
             }
@@ -107,6 +117,28 @@ pub fn run(job: Job, reporter: &mut Reporter) -> Result<f64> {
         done += chunk.boundaries[chunk.boundaries.len() - 1].since(chunk.boundaries[0]) as f64 / MediaTime::HZ as f64;
     }
     Ok(done)
+}
+
+fn same_sets(rung: &mut RungUnits, avcc: Vec<u8>, name: &str) -> Result<()> {
+    if rung.avcc.is_empty() {
+        rung.avcc = avcc;
+    } else if rung.avcc != avcc {
+        return Err(Error::bug(format!("rung {name} changes its parameter sets within a lecture")));
+    }
+    Ok(())
+}
+
+/// Takes a segment that was made before.
+fn adopt(rung: &mut RungUnits, data: &mut Vec<Vec<u8>>, sample: &RungUnits, bytes: &[u8], name: &str) -> Result<()> {
+    same_sets(rung, sample.avcc.clone(), name)?;
+    let mut rest = bytes;
+    for (size, _) in sample.segments.iter().flatten() {
+        let (unit, after) = rest.split_at_checked(*size as usize).ok_or_else(|| Error::bug("a sample is shorter than it says"))?;
+        data.push(unit.to_vec());
+        rest = after;
+    }
+    rung.segments.extend(sample.segments.iter().cloned());
+    Ok(())
 }
 
 /// ISO/IEC 23091-2 code points: colour primaries, transfer characteristics, matrix.
@@ -174,6 +206,10 @@ impl Pictures<'_> {
         if self.job.video.is_some() {
             self.shown = None;
         }
+        // Samples lie far apart: each is sought.
+        if self.job.samples && !self.job.sequential {
+            (self.decoder, self.ahead) = (None, None);
+        }
     }
 
     /// The frames for a slot, lowest rung first.
@@ -233,9 +269,8 @@ impl Pictures<'_> {
         }
         // The very first picture may be the missing one: then the next that comes stands in, as nothing came before. A
         // picture that stands in for another is made for all rungs: its successors are not known by it.
-        let mut scale = |picture: &Decoded, rungs| {
-            picture.view(|view, colour| scale(&mut self.cascade, &self.sizes, self.turn, view, colour, rungs))
-        };
+        let mut scale =
+            |picture: &Decoded, rungs| picture.view(|view, colour| scale(&mut self.cascade, &self.sizes, self.turn, view, colour, rungs));
         let frames = match (&self.ahead, &self.shown) {
             (Some(picture), _) if hit => Some(scale(picture, rungs)?),
             (Some(picture), None) => Some(scale(picture, u16::MAX)?),

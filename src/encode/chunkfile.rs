@@ -38,9 +38,24 @@ pub struct Health {
     pub fault: Option<String>,
 }
 
+impl Health {
+    /// Counts in what was lost of another span; what was wanted of it is known already.
+    pub fn add(&mut self, other: &Health) {
+        self.missing += other.missing;
+        self.damaged += other.damaged;
+        self.first_fault_s = self.first_fault_s.or(other.first_fault_s);
+        self.fault = self.fault.take().or(other.fault.clone());
+    }
+}
+
 /// `c00012.chunk`: the name of chunk 12 in a plan's work directory.
 pub fn path(dir: &Path, chunk: usize) -> PathBuf {
     dir.join(format!("c{chunk:05}.chunk"))
+}
+
+/// `s00123.chunk`: the name of one segment that was encoded before the rest, to predict it.
+pub fn sample_path(dir: &Path, segment: usize) -> PathBuf {
+    dir.join(format!("s{segment:05}.chunk"))
 }
 
 /// Writes a chunk whole or not at all. `data` gives the pictures in the header's order: by rung, then by segment.

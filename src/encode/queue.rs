@@ -24,8 +24,12 @@ pub fn jobs(plan: &Plan, sources: &[Source], kept: &[PathBuf], fragments: &Fragm
         let chunk = &plan.chunks[index];
         let part = &plan.parts[chunk.part];
         let sequential = part.pictures == Some(Access::Sequential);
-        let piece =
-            JobChunk { index, boundaries: plan.boundaries[chunk.segments.0..=chunk.segments.1].to_vec(), slots: chunk.slots.clone() };
+        let piece = JobChunk {
+            index,
+            first: chunk.segments.0,
+            boundaries: plan.boundaries[chunk.segments.0..=chunk.segments.1].to_vec(),
+            slots: chunk.slots.clone(),
+        };
         // One pass from the start makes all chunks of a file that cannot be sought in.
         if let (Some((before, true)), Some(job)) = (last, jobs.last_mut())
             && sequential
@@ -35,23 +39,62 @@ pub fn jobs(plan: &Plan, sources: &[Source], kept: &[PathBuf], fragments: &Fragm
             continue;
         }
         last = Some((chunk.part, sequential));
-        let source = &sources[part.source];
-        jobs.push(Job {
-            path: source.path.clone(),
-            // The pictures are to come in the lecture's colour space, whatever the file's own.
-            video: part.pictures.and(source.video.clone()).map(|v| Video { colorimetry: Some(plan.colour.clone()), ..v }),
-            sequential,
-            times: source.untimed.then(|| source.frames_ns.clone()),
-            kept: kept.get(part.source).cloned(),
-            title: plan.title.clone(),
-            colour: plan.colour.clone(),
-            lost: None,
-            chunks: vec![piece],
-            rungs: plan.rungs.clone(),
-            preset: plan.profile.video.preset.clone(),
-            fragments: fragments.clone(),
-            out: claim.dir().to_path_buf(),
-        });
+        jobs.push(job(plan, sources, kept, fragments, claim, chunk.part, vec![piece]));
+    }
+    jobs
+}
+
+/// The job of making some chunks of one part.
+fn job(plan: &Plan, sources: &[Source], kept: &[PathBuf], fragments: &Fragments, claim: &Claim, part: usize, chunks: Vec<JobChunk>) -> Job {
+    let part = &plan.parts[part];
+    let source = &sources[part.source];
+    Job {
+        path: source.path.clone(),
+        // The pictures are to come in the lecture's colour space, whatever the file's own.
+        video: part.pictures.and(source.video.clone()).map(|v| Video { colorimetry: Some(plan.colour.clone()), ..v }),
+        sequential: part.pictures == Some(Access::Sequential),
+        times: source.untimed.then(|| source.frames_ns.clone()),
+        kept: kept.get(part.source).cloned(),
+        title: plan.title.clone(),
+        colour: plan.colour.clone(),
+        lost: None,
+        chunks,
+        rungs: plan.rungs.clone(),
+        preset: plan.profile.video.preset.clone(),
+        fragments: fragments.clone(),
+        out: claim.dir().to_path_buf(),
+        samples: false,
+    }
+}
+
+/// Jobs that make single segments, one job a part and child; `width` children are to share the work.
+pub fn samples(
+    plan: &Plan,
+    segments: &[usize],
+    sources: &[Source],
+    kept: &[PathBuf],
+    fragments: &Fragments,
+    claim: &Claim,
+    width: usize,
+) -> Vec<Job> {
+    let mut jobs = Vec::new();
+    for part in 0..plan.parts.len() {
+        let pieces: Vec<JobChunk> = segments
+            .iter()
+            .filter(|s| chunkfile::open(&chunkfile::sample_path(claim.dir(), **s)).is_none())
+            .filter_map(|&s| {
+                let (index, chunk) =
+                    plan.chunks.iter().enumerate().find(|(_, c)| c.part == part && (c.segments.0..c.segments.1).contains(&s))?;
+                let (start, end) = plan.segment(s);
+                let slots = chunk.slots.iter().filter(|slot| (start..end).contains(&slot.at)).copied().collect();
+                Some(JobChunk { index, first: s, boundaries: vec![start, end], slots })
+            })
+            .collect();
+        // One pass cannot be shared.
+        let share = if plan.parts[part].pictures == Some(Access::Sequential) { pieces.len() } else { pieces.len().div_ceil(width.max(1)) };
+        for some in pieces.chunks(share.max(1)) {
+            jobs.push(Job { samples: true, ..job(plan, sources, kept, fragments, claim, part, some.to_vec()) });
+        }
     }
     jobs
 }
@@ -171,6 +214,29 @@ pub async fn run(plan: &Plan, jobs: Vec<Job>, permits: Arc<tokio::sync::Semaphor
 
 fn span(boundaries: &[crate::units::MediaTime]) -> f64 {
     boundaries.last().map(|end| end.seconds() - boundaries[0].seconds()).unwrap_or(0.0)
+}
+
+/// Makes sample segments, and says what each of `segments` came to on every rung: bytes of coded pictures. What fails is left
+/// out: the encoder meets it again and tells it better.
+pub async fn measure(jobs: Vec<Job>, segments: &[usize], claim: &Claim, ctx: &Ctx) -> Result<Vec<(usize, Vec<u64>)>> {
+    let mut set = tokio::task::JoinSet::new();
+    for job in jobs {
+        let ctx = ctx.clone();
+        set.spawn(async move {
+            let name = job.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let seconds: f64 = job.chunks.iter().map(|c| span(&c.boundaries)).sum();
+            let limits = Limits::wall(1200 + 60 * seconds as u64);
+            child::run::<_, f64>("chunk", &format!("samples of {name}"), &job, limits, &ctx, |_| ()).await.map(drop)
+        });
+    }
+    while set.join_next().await.is_some() {}
+    ctx.check()?;
+    let made = |s: &usize| {
+        let (file, _) = chunkfile::read(&chunkfile::sample_path(claim.dir(), *s))?;
+        let bytes = |r: &chunkfile::RungUnits| r.segments.iter().flatten().map(|(bytes, _)| *bytes as u64).sum();
+        Some((*s, file.header.rungs.iter().map(bytes).collect()))
+    };
+    Ok(segments.iter().filter_map(made).collect())
 }
 
 async fn attempt(job: &Job, number: usize, tally: &Tally, ctx: &Ctx) -> Result<()> {

@@ -1,9 +1,11 @@
 //! Predictions: bytes, CPU seconds, and what a learner on each link class meets. Estimates from the recording's own bit rate
 //! and measured constants; the truth is in package.json afterwards.
 
-use super::{Plan, Shape};
+use super::{Part, Plan, Shape};
 use crate::link::{Class, class};
 use crate::probe::Source;
+use crate::timeline::Features;
+use crate::units::MediaTime;
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,11 +33,103 @@ const ENCODE: f64 = 0.021;
 /// CPU seconds per second of voice: three decodes, limiter, Opus and AAC.
 const VOICE: f64 = 0.02;
 
+/// What makes a segment large, from the analysis: how much is drawn in its first picture, and how much of the picture changes
+/// after it. Both in pictures: 1 is one picture full of edges, or one that changes all over.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Weight {
+    pub drawn: f64,
+    pub changed: f64,
+}
+
+/// The weights of the segments that begin at `cuts` (rising; one part's, its end behind the last), from what was seen.
+pub fn weights(features: Option<&Features>, part: &Part, cuts: &[MediaTime]) -> Vec<Weight> {
+    let pairs = cuts.windows(2);
+    let Some(features) = features.filter(|f| !f.thumbs.is_empty()) else {
+        return pairs.map(|_| Weight { drawn: 1.0, changed: 1.0 }).collect();
+    };
+    let ns = |t: MediaTime| part.from_ns + MediaTime::from_ticks(t.since(part.offset)).to_ns();
+    let blocks = (features.columns * features.rows * 4).max(1) as f64;
+    pairs
+        .map(|w| {
+            let (from, to) = (ns(w[0]), ns(w[1]));
+            let thumb = &features.thumbs[features.thumbs.partition_point(|t| t.ns <= from).saturating_sub(1)];
+            let seen = &features.pictures[features.pictures.partition_point(|p| p.ns <= from)..];
+            let changed: u64 = seen.iter().take_while(|p| p.ns < to).map(|p| p.changed as u64).sum();
+            Weight { drawn: 0.02 + edges(&thumb.luma, features.columns), changed: changed as f64 / blocks }
+        })
+        .collect()
+}
+
+/// Mean step between neighbours, as a share of the most.
+fn edges(luma: &[u8], columns: usize) -> f64 {
+    let across = luma.chunks(columns.max(1)).flat_map(|row| row.windows(2).map(|p| p[0].abs_diff(p[1]) as u64)).sum::<u64>();
+    let down = luma.iter().zip(luma.iter().skip(columns)).map(|(a, b)| a.abs_diff(*b) as u64).sum::<u64>();
+    (across + down) as f64 / (2.0 * 255.0 * luma.len().max(1) as f64)
+}
+
+/// Segments to be encoded before the rest, so that the rest can be told from them: a third, at least a dozen of a short
+/// lecture, at most [`MOST_SAMPLES`]; evenly from the lightest to the heaviest.
+pub fn samples(plan: &Plan) -> Vec<usize> {
+    let all = plan.segments();
+    let wanted = (all.div_ceil(2)).min(12).max(all.div_ceil(5)).min(MOST_SAMPLES);
+    let heaviness = |i: &usize| plan.weights.get(*i).map_or(0.0, |w| w.drawn * 8.0 + w.changed);
+    let mut order: Vec<usize> = (0..all).collect();
+    order.sort_by(|a, b| heaviness(a).total_cmp(&heaviness(b)).then(a.cmp(b)));
+    let mut picked: Vec<usize> = (0..wanted).map(|k| order[(2 * k + 1) * all / (2 * wanted.max(1))]).collect();
+    picked.sort();
+    picked.dedup();
+    picked
+}
+
+const MOST_SAMPLES: usize = 48;
+
+/// Predicts from what segments really came to: bytes of coded pictures by segment and rung.
+pub fn from_samples(plan: &mut Plan, measured: &[(usize, Vec<u64>)]) {
+    if measured.is_empty() {
+        return;
+    }
+    for r in 0..plan.rungs.len() {
+        let points: Vec<(Weight, f64)> = measured.iter().filter_map(|(s, bytes)| Some((plan.weights[*s], *bytes.get(r)? as f64))).collect();
+        let (drawn, changed) = fit(&points);
+        let known = |s: usize| measured.iter().find(|(i, _)| *i == s).and_then(|(_, bytes)| bytes.get(r)).map(|b| *b as f64);
+        let pictures: f64 = (0..plan.segments())
+            .map(|s| known(s).unwrap_or_else(|| drawn * plan.weights[s].drawn + changed * plan.weights[s].changed))
+            .sum();
+        plan.rungs[r].predicted_bytes = (pictures + container(plan, r)).round() as u64;
+    }
+    classes(plan);
+}
+
+/// Bytes a unit of drawn and a unit of changed come to: least squares, neither below zero, and the sum of the measured exact.
+fn fit(points: &[(Weight, f64)]) -> (f64, f64) {
+    let sum = |f: &dyn Fn(&Weight, f64) -> f64| points.iter().map(|(w, y)| f(w, *y)).sum::<f64>();
+    let (dd, dc, cc) = (sum(&|w, _| w.drawn * w.drawn), sum(&|w, _| w.drawn * w.changed), sum(&|w, _| w.changed * w.changed));
+    let (dy, cy) = (sum(&|w, y| w.drawn * y), sum(&|w, y| w.changed * y));
+    let det = dd * cc - dc * dc;
+    let (mut a, mut b) =
+        if det > 1e-9 * dd * cc { ((dy * cc - cy * dc) / det, (cy * dd - dy * dc) / det) } else { (dy / dd.max(1e-12), 0.0) };
+    if b < 0.0 {
+        (a, b) = (dy / dd.max(1e-12), 0.0);
+    } else if a < 0.0 {
+        (a, b) = (0.0, cy / cc.max(1e-12));
+    }
+    let told = sum(&|w, _| a * w.drawn + b * w.changed);
+    let scale = if told > 0.0 { sum(&|_, y| y) / told } else { 1.0 };
+    (a * scale, b * scale)
+}
+
+/// Bytes of boxes around the pictures of a rung (`package::fragment`): fixed ones a segment, and a table entry a picture.
+fn container(plan: &Plan, rung: usize) -> f64 {
+    let decided = &plan.rungs[rung];
+    let pictures = decided.frame_rate * plan.duration().seconds();
+    // Size, and either a composition offset (dense pictures) or a duration (sparse ones).
+    let entry = 8.0;
+    800.0 + 116.0 * plan.segments() as f64 + entry * pictures
+}
+
 pub fn predict(plan: &mut Plan, sources: &[Source]) {
     let seconds = plan.duration().seconds();
     let slots: usize = plan.chunks.iter().map(|c| c.slots.len()).sum();
-    let voice_bps = if plan.voice { plan.profile.voice.opus.bitrate.bps() as f64 * 1.06 } else { 0.0 };
-
     let source_bytes: u64 = sources.iter().map(|s| s.bytes).sum();
     let source_s: f64 = sources.iter().map(|s| s.duration_s).sum();
     let audio_bps = if plan.voice { 96_000.0 } else { 0.0 };
@@ -62,7 +156,13 @@ pub fn predict(plan: &mut Plan, sources: &[Source]) {
         cpu += sources.iter().map(|s| s.frames_ns.len() as f64).sum::<f64>() * source_pixels / 1e6 * DECODE;
     }
     plan.predicted_cpu_s = (cpu * 10.0).round() / 10.0;
+    classes(plan);
+}
 
+/// What learners on each kind of link would meet.
+fn classes(plan: &mut Plan) {
+    let seconds = plan.duration().seconds();
+    let voice_bps = if plan.voice { plan.profile.voice.opus.bitrate.bps() as f64 * 1.06 } else { 0.0 };
     let segment_s = seconds / plan.segments().max(1) as f64;
     let rates: Vec<(String, f64)> =
         plan.rungs.iter().map(|r| (r.name.clone(), r.predicted_bytes as f64 * 8.0 / seconds.max(0.1) + voice_bps)).collect();

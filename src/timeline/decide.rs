@@ -170,7 +170,12 @@ impl Looker {
         let (x, y) = (i % self.columns, i / self.columns);
         let at = |i: usize| thumb.luma[i] as i32;
         let mut most = 0;
-        for (there, n) in [(x > 0, i.wrapping_sub(1)), (x + 1 < self.columns, i + 1), (y > 0, i.wrapping_sub(self.columns)), (y + 1 < self.rows, i + self.columns)] {
+        for (there, n) in [
+            (x > 0, i.wrapping_sub(1)),
+            (x + 1 < self.columns, i + 1),
+            (y > 0, i.wrapping_sub(self.columns)),
+            (y + 1 < self.rows, i + self.columns),
+        ] {
             if there {
                 most = most.max((at(i) - at(n)).abs());
             }
