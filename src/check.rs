@@ -30,6 +30,7 @@ mod playlist;
 pub mod rules;
 mod segment;
 mod served;
+mod slides;
 
 pub use rules::{RULES, Rule};
 

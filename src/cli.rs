@@ -148,6 +148,7 @@ fn child(verb: &str) -> u8 {
         "voice" => crate::child::serve(crate::encode::voice::make),
         "fingerprint" => crate::child::serve(|(), _| crate::encode::fingerprint::look()),
         "chunk" => crate::child::serve(crate::encode::chunk::run),
+        "stills" => crate::child::serve(crate::encode::stills::make),
         "pipelines" => crate::child::serve(|job, _| crate::encode::pipelines::check(&job)),
         _ => {
             eprintln!("error: no child verb {verb}");

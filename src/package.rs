@@ -5,6 +5,7 @@ mod boxes;
 pub mod fragment;
 pub mod init;
 pub mod playlist;
+pub mod slides;
 
 use crate::units::Digest;
 use serde::{Deserialize, Serialize};
@@ -34,6 +35,11 @@ pub struct Package {
     pub rungs: Vec<Rung>,
     pub voices: Vec<Voice>,
     pub loudness: Option<Loudness>,
+    /// In order of time.
+    #[serde(default)]
+    pub slides: Vec<slides::Slide>,
+    #[serde(default)]
+    pub chapters: Vec<slides::Chapter>,
     /// Every file of the package but this one, with its digest and exact bytes.
     pub files: BTreeMap<String, FileEntry>,
     /// Rungs of the profile that this recording has no use for, and why.

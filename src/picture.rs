@@ -11,6 +11,7 @@
 pub mod cascade;
 pub mod levels;
 pub mod scale;
+pub mod score;
 pub mod tone;
 mod transpose;
 pub mod turn;

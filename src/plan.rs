@@ -4,11 +4,13 @@
 mod ladder;
 mod predict;
 mod schedule;
+mod slides;
 
 pub use crate::link::{CLASSES, Class, class};
 pub use ladder::RungPlan;
 pub use predict::ClassPrediction;
 pub use schedule::{Chunk, Part, Picture, Slot};
+pub use slides::SlidePlan;
 
 use crate::error::{Error, Kind, Result};
 use crate::probe::Source;
@@ -54,6 +56,8 @@ pub struct Plan {
     /// Start of every segment, and the end of the last.
     pub boundaries: Vec<MediaTime>,
     pub chunks: Vec<Chunk>,
+    /// In order of time; none where the recording shows none.
+    pub slides: Vec<SlidePlan>,
     /// Whether the recording has a voice.
     pub voice: bool,
     pub predicted_cpu_s: f64,
@@ -105,6 +109,7 @@ pub fn plan(request: &Request) -> Result<Plan> {
         colour: ladder::colour(request.sources).into(),
         boundaries,
         chunks,
+        slides: Vec::new(),
         voice,
         predicted_cpu_s: 0.0,
         classes: Vec::new(),
@@ -174,6 +179,7 @@ fn digests(request: &Request, plan: &Plan) -> (Digest, Digest) {
             serde_json::json!(plan.colour),
             serde_json::json!(plan.boundaries),
             serde_json::json!(plan.chunks),
+            serde_json::json!(plan.slides),
             serde_json::json!(plan.voice),
         ],
         "card": card,

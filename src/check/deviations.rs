@@ -226,6 +226,8 @@ mod tests {
             rungs,
             voices: vec![],
             loudness: None,
+            slides: Vec::new(),
+            chapters: Vec::new(),
             files: Default::default(),
             left_out: vec![],
             deviations: vec![],

@@ -144,6 +144,8 @@ fn write_package(dir: &Path, source: &Source, names: &[String], partial: bool) {
         rungs: vec![rung],
         voices: vec![voice],
         loudness: None,
+        slides: Vec::new(),
+        chapters: Vec::new(),
         files,
         deviations: vec![],
         repairs: names.iter().map(|n| format!("{n}: turned upright")).collect(),
