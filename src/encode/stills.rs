@@ -438,3 +438,131 @@ pub fn place(plan: &Plan, work: &Path, package: &mut Package, dir: &Path) -> Res
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encode::decoder::launch;
+    use gstreamer as gst;
+    use gstreamer::prelude::*;
+
+    fn video(width: u32, height: u32, rotation: u16, par: (u32, u32)) -> Video {
+        Video {
+            track: 0,
+            stream_id: "001".into(),
+            codec: "mjpeg".into(),
+            width,
+            height,
+            frame_rate: crate::units::FrameRate::new(5, 1).unwrap(),
+            variable: false,
+            rotation,
+            mirrored: false,
+            interlaced: false,
+            bottom_first: false,
+            par,
+            bit_depth: 8,
+            hdr: None,
+            colorimetry: Some("bt709".into()),
+        }
+    }
+
+    fn size(width: u32, height: u32) -> Size {
+        Size { width, height }
+    }
+
+    #[test]
+    fn stills_have_the_display_size_and_are_never_enlarged() {
+        assert_eq!(sizes(&video(1280, 720, 0, (1, 1))), (size(1280, 720), size(640, 360)));
+        assert_eq!(sizes(&video(3840, 2160, 0, (1, 1))), (size(1920, 1080), size(640, 360)));
+        assert_eq!(sizes(&video(1440, 1080, 0, (4, 3))), (size(1920, 1080), size(640, 360)));
+        assert_eq!(sizes(&video(1920, 1080, 90, (1, 1))), (size(608, 1080), size(640, 1138)));
+        assert_eq!(sizes(&video(160, 120, 0, (1, 1))), (size(160, 120), size(160, 120)));
+    }
+
+    #[test]
+    fn a_region_is_cut_on_even_pixels_and_nonsense_is_the_whole() {
+        let mut frame = Frame::new(size(200, 100));
+        let stride = frame.stride(0);
+        frame.plane_mut(0).iter_mut().enumerate().for_each(|(i, v)| *v = (i % stride) as u8);
+        let frame = Arc::new(frame);
+        let part = cut(&frame, Some([0.25, 0.1, 0.5, 0.8])).unwrap();
+        assert_eq!((part.size(), part.plane(0)[0], part.plane(0)[99]), (size(100, 80), 50, 149));
+        for region in [[f64::NAN; 4], [2.0, 2.0, 1.0, 1.0], [0.0, 0.0, 0.01, 1.0], [0.9, 0.9, -1.0, -1.0]] {
+            assert_eq!(cut(&frame, Some(region)).unwrap().size(), frame.size(), "{region:?}");
+        }
+    }
+
+    /// Four seconds black, then four of a slide with a title, five pictures a second.
+    fn film(dir: &Path) -> PathBuf {
+        init().unwrap();
+        let path = dir.join("film.mov");
+        let source = "num-buffers=20 ! video/x-raw,format=I420,width=640,height=360,framerate=5/1,colorimetry=bt709";
+        let graph = launch(&format!(
+            "concat name=c ! jpegenc quality=95 ! qtmux ! filesink location={} videotestsrc pattern=black {source} ! c. \
+             videotestsrc pattern=white {source} ! textoverlay text=\"Insulin\" font-desc=\"DejaVu Sans 40\" color=0xff000000 \
+             draw-outline=false draw-shadow=false valignment=top ! c.",
+            path.display()
+        ))
+        .unwrap();
+        graph.set_state(gst::State::Playing).unwrap();
+        let ended = graph.bus().unwrap().timed_pop_filtered(gst::ClockTime::from_seconds(60), &[gst::MessageType::Eos]);
+        assert!(ended.is_some());
+        graph.set_state(gst::State::Null).unwrap();
+        path
+    }
+
+    fn job(dir: &Path, path: &Path, wants: Vec<Want>) -> Job {
+        Job {
+            path: path.into(),
+            video: Some(video(640, 360, 0, (1, 1))),
+            sequential: true,
+            times: None,
+            title: "t".into(),
+            colour: "bt709".into(),
+            wants,
+            language: "en".into(),
+            tesseract: super::super::ocr::look(),
+            fragments: Fragments::built_in(),
+            work: dir.join("work"),
+            out: dir.into(),
+        }
+    }
+
+    #[test]
+    fn a_planned_slide_becomes_a_still_that_was_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = film(dir.path());
+        let slide = |slide, ns| Want { ns, slide: Some(slide), region: None, poster: slide == 0 };
+        // The last is after the end: it is missing, and the others are there.
+        let job = job(dir.path(), &path, vec![slide(0, 5_000_000_000), slide(1, 6_000_000_000), slide(2, 99_000_000_000)]);
+        let names = Names::new(&job.out, &job.tesseract, &job.language);
+        make(job.clone(), &mut Reporter::of_test()).unwrap();
+        let record = names.record(0).unwrap();
+        assert_eq!((record.width, record.height), (640, 360));
+        assert!(record.score >= 60.0, "{record:?}");
+        if job.tesseract != NONE {
+            assert_eq!(record.title.as_deref(), Some("Insulin"));
+            assert_eq!(record.text, "Insulin");
+        }
+        assert!(names.poster_of(0).exists() && !names.poster_of(1).exists());
+        assert!(names.record(1).is_some() && names.record(2).is_none());
+        // The same bytes again.
+        let before = std::fs::read(names.picture(0)).unwrap();
+        make(job.clone(), &mut Reporter::of_test()).unwrap();
+        assert_eq!(std::fs::read(names.picture(0)).unwrap(), before);
+    }
+
+    #[test]
+    fn a_poster_is_not_black_where_that_can_be() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = film(dir.path());
+        let want = |ns| Want { ns, slide: None, region: None, poster: true };
+        let job = job(dir.path(), &path, vec![want(0), want(1_000_000_000), want(7_000_000_000)]);
+        make(job.clone(), &mut Reporter::of_test()).unwrap();
+        let bytes = std::fs::read(job.out.join("still-poster.webp")).unwrap();
+        let mut decoder = image_webp::WebPDecoder::new(std::io::Cursor::new(bytes)).unwrap();
+        let mut data = vec![0; decoder.output_buffer_size().unwrap()];
+        decoder.read_image(&mut data).unwrap();
+        assert!(data[data.len() - 1] > 200);
+    }
+}
