@@ -1,7 +1,7 @@
 //! Reads slides with Tesseract, an optional program of the studio's. Where it is missing, crashes or takes too long, a slide has
 //! no text, and the lecture is made without it.
 //!
-//! Measured on slides of six real lectures at 720p, one thread: `--psm 3` finds titles that stand apart, which `--psm 6` and `11`
+//! Measured on slides of four real lectures at 720p, one thread: `--psm 3` finds titles that stand apart, which `--psm 6` and `11`
 //! lose; twice the size costs half as much again and reads no more; `vie+eng` (0.3 to 0.8 CPU s a slide) reads English words
 //! in Vietnamese slides that `vie` (0.2 to 0.5) misses, and `eng` alone loses every diacritic.
 
@@ -16,7 +16,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 const PROGRAM: &str = "tesseract";
-/// A dense 1080p slide takes 2 s; a machine ten times slower under load still ends in time.
+/// A dense 720p slide takes 0.8 CPU s; a machine ten times slower under load still ends in time.
 const LIMIT: Duration = Duration::from_secs(60);
 /// Bytes of an answer; a slide has some kilobytes. A program that floods us is cut off.
 const MOST: u64 = 16 << 20;

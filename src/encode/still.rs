@@ -12,13 +12,14 @@ use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 use std::sync::Arc;
 
-/// Qualities that are tried, webpenc's scale; each costs some 15 % more bytes than the one before.
+/// Qualities that are tried, webpenc's scale; each costs some 10 to 15 % more bytes than the one before.
 const LADDER: [u32; 9] = [20, 28, 36, 45, 54, 63, 72, 81, 90];
 /// Where the search begins: enough for most slides.
 const FIRST: usize = 3;
 /// Text-free figures (X-rays, ECGs, histology) score at least this: SSIMULACRA2 60 is between fair and good.
 const FIGURES: f64 = 60.0;
-/// The whole slide scores at least this. Measured on slides of six lectures: below it small Vietnamese type begins to be misread.
+/// The whole slide scores at least this. On four slides of real lectures at 720p qualities 45 to 63 gave 13 to 30 kB, and Tesseract
+/// misread at most 0.07 of the letters, hardly less at 63 than at 45; what it did misread stood in logos and on photographs.
 const WHOLE: f64 = 60.0;
 /// Above this many bytes more quality is not bought: at 35 kbit/s a slide would take 20 s. Figures may have twice as much.
 const MOST_BYTES: usize = 45_000;
