@@ -168,7 +168,7 @@ mod tests {
         assert_eq!(with(&|p| p.slides[1].steps_s = vec![3.0]), second);
         assert_eq!(with(&|p| p.slides[1].width = 66), second);
         assert_eq!(with(&|p| p.slides[1].bytes += 1), second);
-        assert_eq!(with(&|p| drop(p.slides.pop())), ["slides/0002.webp", NAME]);
+        assert_eq!(with(&|p| drop(p.slides.pop())), [NAME, "slides/0002.webp"]);
         assert_eq!(with(&|p| p.chapters.push(Chapter { start_s: 15.0, title: "T".into() })), [NAME]);
         std::fs::write(dir.path().join(TRACK), "WEBVTT\n").unwrap();
         assert_eq!(found(&good, dir.path()), [TRACK]);
