@@ -31,6 +31,7 @@ mod progressive;
 pub mod rules;
 mod segment;
 mod served;
+mod slides;
 
 pub use rules::{RULES, Rule};
 

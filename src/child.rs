@@ -159,6 +159,11 @@ pub struct Reporter {
 }
 
 impl Reporter {
+    /// Of a test that runs a child's work in its own process.
+    #[cfg(test)]
+    pub fn of_test() -> Reporter {
+        Reporter { last: std::time::Instant::now(), done: 0.0 }
+    }
     /// Cheap to call often: at most ten lines a second leave.
     pub fn progress(&mut self, done: f64) {
         self.done = done;

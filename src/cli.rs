@@ -149,6 +149,7 @@ fn child(verb: &str) -> u8 {
         "fingerprint" => crate::child::serve(|(), _| crate::encode::fingerprint::look()),
         "analyse" => crate::child::serve(crate::encode::analyse::run),
         "chunk" => crate::child::serve(crate::encode::chunk::run),
+        "stills" => crate::child::serve(crate::encode::stills::make),
         "pipelines" => crate::child::serve(|job, _| crate::encode::pipelines::check(&job)),
         _ => {
             eprintln!("error: no child verb {verb}");

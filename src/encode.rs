@@ -10,9 +10,12 @@ mod commit;
 mod decoder;
 mod encoder;
 pub mod fingerprint;
+pub mod ocr;
 pub mod pipelines;
 pub mod queue;
 mod spool;
+pub mod still;
+pub mod stills;
 pub mod voice;
 
 use crate::cache::Cache;
@@ -144,6 +147,8 @@ impl Encode {
         let first = permits.clone().acquire_owned().await.map_err(|e| Error::bug("the queue is closed").caused_by(e))?;
         let jobs = queue::jobs(&plan, &sources, &seen, &self.fragments, &claim);
         let pictures = queue::run(&plan, jobs, permits.clone(), ctx);
+        // Beside the chunks: a slide is read by one thread while they fill the other cores.
+        let stills = stills::run(stills::jobs(&plan, &sources, &seen, &self.fragments, claim.dir(), work), permits.clone(), ctx);
         let voice = async {
             let made = self.voice(&plan, &sources, claim.dir(), ctx).await;
             drop(first);
@@ -153,14 +158,16 @@ impl Encode {
             }
             made
         };
-        let (pictures, voice) = tokio::join!(pictures, voice);
+        let (pictures, voice, stills) = tokio::join!(pictures, voice, stills);
         let voices = voice?;
         pictures?;
+        let stills = stills?;
 
         let health = queue::health(&plan, &claim);
         let mut warnings = plan.problems.clone();
         warnings.extend(voices.warnings);
         warnings.extend(health.warning());
+        warnings.extend(stills);
         let partial = health.warning().is_some() || voices.lost || sources.iter().any(|s| s.partial);
         let package = Package {
             format: 1,
@@ -179,6 +186,8 @@ impl Encode {
             voices: Vec::new(),
             captions: Vec::new(),
             loudness: None,
+            slides: Vec::new(),
+            chapters: Vec::new(),
             files: Default::default(),
             left_out: Vec::new(),
             deviations: Vec::new(),

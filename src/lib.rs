@@ -17,6 +17,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`units`], [`rate`], [`link`] | quantities with their units; what a peak bit rate is; the links that learners have |
+//! | [`legible`] | what was read of a picture: text, title, how small the letters are, how many were misread |
 //! | [`error`], [`clock`] | one error type with hint and exit code; time as a thing that is handed in |
 //! | [`progress`], [`offload`] | what the library says while it works, and how it is told to stop; blocking calls off the runtime |
 //! | [`child`], [`workdir`], [`cache`] | media work in processes that may crash; what a plan has made so far; known digests |
@@ -48,6 +49,7 @@ pub mod encode;
 pub mod error;
 mod gst;
 pub mod ingest;
+pub mod legible;
 pub mod link;
 pub mod manifest;
 pub mod offload;

@@ -5,6 +5,7 @@
 use crate::course::{Text, Trims};
 use crate::error::{Error, Kind, Result, ResultExt};
 use crate::package::FileEntry;
+pub use crate::package::slides::Chapter;
 use crate::store::Key;
 use crate::units::Digest;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -100,6 +101,11 @@ pub struct Lecture {
     /// Lowest first. `bytes` are those of the video alone.
     pub rungs: Vec<Rung>,
     pub voices: Vec<Voice>,
+    /// In order of time; their stills are in `objects` by the names given here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub slides: Vec<Slide>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub chapters: Vec<Chapter>,
     /// The package's files by their names in it, playlists with their names turned into the store's, and `package.json`.
     pub objects: BTreeMap<String, Object>,
     /// Captions by language, as files to download.
@@ -161,6 +167,17 @@ pub struct Voice {
     pub language: String,
     pub bytes: u64,
     pub average_bps: u64,
+}
+
+/// A slide: when it is shown, and its still. What was read on it is in the package's `slides.vtt` and `package.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Slide {
+    /// In `objects`: `slides/0001.webp`.
+    pub file: String,
+    pub start_s: f64,
+    pub end_s: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
 }
 
 /// An immutable object of the store.
@@ -371,6 +388,8 @@ mod tests {
             rungs: vec![],
             voices: vec![],
             objects: files.iter().map(|f| (f.to_string(), object(f))).collect(),
+            slides: Vec::new(),
+            chapters: Vec::new(),
             captions: BTreeMap::new(),
             handout: None,
         }

@@ -6,6 +6,7 @@ pub mod fragment;
 pub mod init;
 pub mod playlist;
 pub mod progressive;
+pub mod slides;
 
 use crate::units::Digest;
 use serde::{Deserialize, Serialize};
@@ -41,6 +42,11 @@ pub struct Package {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub captions: Vec<Captions>,
     pub loudness: Option<Loudness>,
+    /// In order of time.
+    #[serde(default)]
+    pub slides: Vec<slides::Slide>,
+    #[serde(default)]
+    pub chapters: Vec<slides::Chapter>,
     /// Every file of the package but this one, with its digest and exact bytes.
     pub files: BTreeMap<String, FileEntry>,
     /// Rungs of the profile that this recording has no use for, and why.

@@ -12,6 +12,7 @@ pub mod cascade;
 pub mod grid;
 pub mod levels;
 pub mod scale;
+pub mod score;
 pub mod tone;
 mod transpose;
 pub mod turn;

@@ -15,6 +15,7 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("voice-opus", include_str!("../pipelines/voice-opus.gst")),
     ("voice-aac", include_str!("../pipelines/voice-aac.gst")),
     ("card", include_str!("../pipelines/card.gst")),
+    ("still-webp", include_str!("../pipelines/still-webp.gst")),
 ];
 
 /// All fragments by role, comments stripped.

@@ -5,11 +5,13 @@ mod cadence;
 mod ladder;
 mod predict;
 mod schedule;
+mod slides;
 
 pub use crate::link::{CLASSES, Class, class};
 pub use ladder::{Cadence, RungPlan, colour};
 pub use predict::{ClassPrediction, Weight, from_samples, samples};
 pub use schedule::{Chunk, Part, Picture, Slot};
+pub use slides::SlidePlan;
 
 use crate::error::{Error, Kind, Result};
 use crate::probe::Source;
@@ -61,6 +63,8 @@ pub struct Plan {
     /// Start of every segment, and the end of the last.
     pub boundaries: Vec<MediaTime>,
     pub chunks: Vec<Chunk>,
+    /// In order of time; none where the recording shows none.
+    pub slides: Vec<SlidePlan>,
     /// Whether the recording has a voice.
     pub voice: bool,
     pub predicted_cpu_s: f64,
@@ -124,6 +128,7 @@ pub fn plan(request: &Request) -> Result<Plan> {
             predict::weights(request.features[part.source].as_ref(), part, &cuts)
         })
         .collect();
+    let slides = slides::slides(&parts, &timelines);
     let voice = parts.iter().any(|p| p.voice.is_some());
     let mut plan = Plan {
         digest: Digest::of(b""),
@@ -138,6 +143,7 @@ pub fn plan(request: &Request) -> Result<Plan> {
         colour: ladder::colour(request.sources).into(),
         boundaries,
         chunks,
+        slides,
         voice,
         predicted_cpu_s: 0.0,
         classes: Vec::new(),
@@ -224,6 +230,7 @@ fn digests(request: &Request, plan: &Plan) -> (Digest, Digest) {
             serde_json::json!(plan.colour),
             serde_json::json!(plan.boundaries),
             serde_json::json!(plan.chunks),
+            serde_json::json!(plan.slides),
             serde_json::json!(plan.voice),
         ],
         "card": card,

@@ -184,6 +184,31 @@ impl fmt::Display for Size {
     }
 }
 
+/// A rectangle of a picture in pixels, from its upper left corner.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Area {
+    pub x: u32,
+    pub y: u32,
+    pub width: u32,
+    pub height: u32,
+}
+impl Area {
+    /// All of a picture.
+    pub fn whole(size: Size) -> Area {
+        Area { x: 0, y: 0, width: size.width, height: size.height }
+    }
+    pub fn right(&self) -> u32 {
+        self.x.saturating_add(self.width)
+    }
+    pub fn bottom(&self) -> u32 {
+        self.y.saturating_add(self.height)
+    }
+    /// Whether they share a pixel.
+    pub fn meets(&self, other: &Area) -> bool {
+        self.x < other.right() && other.x < self.right() && self.y < other.bottom() && other.y < self.bottom()
+    }
+}
+
 /// A SHA-256, the one digest used everywhere. Prints as 64 hex digits; `short()` gives 8 for people.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Modules by level. A module may import its own level and those above in this list, never one below.
 const LEVELS: &[(&str, &[&str])] = &[
-    ("quantities and errors", &["units", "rate", "link", "error", "clock"]),
+    ("quantities and errors", &["units", "rate", "link", "legible", "error", "clock"]),
     ("talking and stopping", &["progress", "shutdown", "offload"]),
     ("tools", &["child", "cache", "workdir", "picture", "gst"]),
     ("values and stores", &["package", "captions", "profile", "course", "manifest", "store"]),
@@ -42,6 +42,7 @@ const DOORS: &[(&str, &[&str])] = &[
 const PURE: &[(&str, &[&str])] = &[
     ("units", &["tokio", "fs", "process", "net", "thread"]),
     ("plan", &["tokio", "fs", "process", "net", "thread", "SystemTime", "Instant"]),
+    ("legible", &["tokio", "fs", "process", "net", "thread", "SystemTime", "Instant"]),
     ("rate", &["tokio", "fs", "process", "net", "thread", "SystemTime", "Instant"]),
     ("package", &["tokio", "process", "net", "SystemTime", "Instant"]),
     ("captions", &["tokio", "fs", "process", "net", "thread", "SystemTime", "Instant"]),

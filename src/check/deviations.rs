@@ -229,6 +229,8 @@ mod tests {
             voices: vec![],
             captions: vec![],
             loudness: None,
+            slides: Vec::new(),
+            chapters: Vec::new(),
             files: Default::default(),
             left_out: vec![],
             deviations: vec![],

@@ -79,6 +79,7 @@ pub(super) fn check(package: &Package, subject: &Subject, dir: &Path, ctx: &Ctx,
             );
         }
     }
+    super::slides::check(package, dir, sink);
     files(package, dir, &explained, ctx, sink)
 }
 

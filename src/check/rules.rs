@@ -197,6 +197,11 @@ pub const RULES: &[Rule] = &[
     must("rivulet-segments", OURS, "offsets, bytes and durations of segments and I-frames in package.json are those of the playlists"),
     must("rivulet-boundaries", OURS, "video segments start at the boundaries of package.json, to the tick"),
     must("rivulet-rates", OURS, "peak and average rates in package.json are those of its own segments and I-frames"),
+    must(
+        "rivulet-slides",
+        OURS,
+        "slides follow each other within the lecture, and their stills and the poster decode in the size that is said",
+    ),
     should("rivulet-bandwidth-1pct", OURS, "BANDWIDTH and AVERAGE-BANDWIDTH are within 1 % of measured (a must in a package of ours)"),
     must(
         "rivulet-parts",

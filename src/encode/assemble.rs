@@ -102,13 +102,24 @@ pub fn assemble(
     for (name, text) in playlist::all(&package) {
         crate::workdir::write_whole(&dir.join(name), |out| out.write_all(text.as_bytes()))?;
     }
+    super::stills::place(plan, work, &mut package, dir)?;
+    list(dir, "", &mut package)?;
+    Ok(package)
+}
+
+/// Every file in `dir` and the folders in it, with digest and bytes; `below` is the folder's own name in the package.
+fn list(dir: &Path, below: &str, package: &mut Package) -> Result<()> {
     for entry in fs::read_dir(dir).doing(|| format!("cannot read {}", dir.display()))? {
         let entry = entry.doing(|| format!("cannot read {}", dir.display()))?;
-        let name = entry.file_name().to_string_lossy().into_owned();
+        let name = format!("{below}{}", entry.file_name().to_string_lossy());
+        if entry.file_type().is_ok_and(|t| t.is_dir()) {
+            list(&entry.path(), &format!("{name}/"), package)?;
+            continue;
+        }
         let (sha256, bytes) = File::open(entry.path()).and_then(Digest::of_reader).doing(|| format!("cannot read back {name}"))?;
         package.files.insert(name, FileEntry { sha256, bytes });
     }
-    Ok(package)
+    Ok(())
 }
 
 /// `c-<language>.vtt`, and what package.json says of it.

@@ -11,6 +11,8 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 const MANIFEST: &str = "package.json";
+/// The folders that a package has.
+const FOLDERS: [&str; 1] = ["slides"];
 
 /// The package at `dir`, where there is one.
 pub fn read(dir: &Path) -> Option<Package> {
@@ -33,7 +35,18 @@ pub fn refuse_foreign(out: &Path, recordings: &[PathBuf]) -> Result<()> {
     let package = read(out);
     for entry in entries.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        if name != MANIFEST && package.as_ref().is_none_or(|p| !p.files.contains_key(&name)) {
+        let ours = |name: &str| package.as_ref().is_some_and(|p| p.files.contains_key(name));
+        // `slides/` is the one folder of a package; what is in it must be the package's too.
+        let name = match entry.file_type().is_ok_and(|t| t.is_dir()) && FOLDERS.contains(&name.as_str()) {
+            false => name,
+            true => {
+                let inside = fs::read_dir(entry.path()).doing(|| format!("cannot look into {}", entry.path().display()))?;
+                let foreign = inside.flatten().map(|e| format!("{name}/{}", e.file_name().to_string_lossy())).find(|inner| !ours(inner));
+                let Some(foreign) = foreign else { continue };
+                foreign
+            }
+        };
+        if name != MANIFEST && !ours(&name) {
             return Err(Error::usage(format!("{} holds {name}, which is no part of a package", out.display()))
                 .hint("choose an empty or new directory; Rivulet removes nothing that it did not make"));
         }
@@ -151,6 +164,9 @@ fn remove_package(dir: &Path) {
             let _ = fs::remove_file(dir.join(name));
         }
         let _ = fs::remove_file(dir.join(MANIFEST));
+        for folder in FOLDERS {
+            let _ = fs::remove_dir(dir.join(folder));
+        }
     }
     let _ = fs::remove_dir(dir);
 }

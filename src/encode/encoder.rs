@@ -75,7 +75,7 @@ pub struct CodedUnit {
 }
 
 /// A frame shared by GStreamer without a copy.
-struct Shared(Arc<Frame>);
+pub(super) struct Shared(pub(super) Arc<Frame>);
 impl AsRef<[u8]> for Shared {
     fn as_ref(&self) -> &[u8] {
         (*self.0).as_ref()

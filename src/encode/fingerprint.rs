@@ -31,7 +31,9 @@ pub fn look() -> Result<Fingerprint> {
         ("gstreamer".into(), format!("{major}.{minor}.{micro}")),
         ("libav".into(), version("avdec_h264")?),
         ("opusenc".into(), version("opusenc")?),
+        ("tesseract".into(), super::ocr::look()),
         ("voaacenc".into(), version("voaacenc")?),
+        ("webpenc".into(), version("webpenc")?),
         ("x264".into(), x264_build()?),
     ]))
 }

@@ -69,6 +69,7 @@ fn parameters(role: &str, profile: &Profile) -> Vec<Values> {
             ("title", "Suy hô hấp \"cấp\"".into()),
             ("font", "DejaVu Sans 20".into()),
         ])],
+        "still-webp" => vec![set(&[("quality", "45".into())])],
         "rung-h264" => profile
             .rungs
             .iter()

@@ -4,13 +4,17 @@
 use super::rename::{rename_uris, uris};
 use crate::course::file_name;
 use crate::error::{Error, Kind, Result, ResultExt};
-use crate::manifest::{Attachment, Lecture, Object, Rung, Source, Voice, to_json};
+use crate::manifest::{Attachment, Lecture, Object, Rung, Slide, Source, Voice, to_json};
+use crate::package::slides::vtt;
 use crate::package::{FileEntry, Package};
 use crate::progress::{Ctx, Event, Unit};
 use crate::store::{Body, Caching, Key, Precondition, Store};
 use crate::units::{Bytes, Digest};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+
+/// The track of the slides: it names them, so in a store it is another text.
+const SLIDES: &str = "slides.vtt";
 
 /// Where an object's bytes are until they are in the store.
 pub(super) enum Content {
@@ -127,14 +131,27 @@ pub(super) fn from_package(dir: &Path, id: &str, source: Source) -> Result<(Lect
     for (name, entry) in &package.files {
         // A name that leads out of the directory is refused like one that leads out of a store.
         Key::new(name.as_str()).map_err(|e| Error::new(Kind::Corrupt, format!("{} is damaged", path.display())).caused_by(e))?;
-        match name.ends_with(".m3u8") {
-            true => playlists.push((name, playlist(&dir.join(name), entry)?)),
-            false => {
+        match name.as_str() {
+            name if name.ends_with(".m3u8") => playlists.push((name, text_file(&dir.join(name), entry)?)),
+            // It names stills, whose blob names are known below.
+            SLIDES => {}
+            _ => {
                 let object = Object::of(entry, name);
                 objects.insert(name.clone(), object.clone());
                 parcels.push((object, Content::File(dir.join(name))));
             }
         }
+    }
+    if let Some(entry) = package.files.get(SLIDES) {
+        text_file(&dir.join(SLIDES), entry)?;
+        let unknown = package.slides.iter().find(|s| !objects.contains_key(&s.file));
+        if let Some(slide) = unknown {
+            return Err(Error::new(Kind::Corrupt, format!("{} names {}, which is not in the package", path.display(), slide.file)));
+        }
+        let renamed = vtt(&package.slides, |file| objects.get(file).map_or(String::new(), |o| sibling(&o.key))).into_bytes();
+        let object = Object::of(&FileEntry { sha256: Digest::of(&renamed), bytes: renamed.len() as u64 }, SLIDES);
+        objects.insert(SLIDES.into(), object.clone());
+        parcels.push((object, Content::Bytes(renamed)));
     }
     let public = to_json(&public(&package))?;
     let whole = FileEntry { sha256: Digest::of(&public), bytes: public.len() as u64 };
@@ -174,6 +191,8 @@ pub(super) fn from_package(dir: &Path, id: &str, source: Source) -> Result<(Lect
         bytes: v.bytes,
         average_bps: v.average_bps,
     };
+    let slide =
+        |s: &crate::package::slides::Slide| Slide { file: s.file.clone(), start_s: s.start_s, end_s: s.end_s, title: s.title.clone() };
     let lecture = Lecture {
         id: id.to_string(),
         title: Default::default(),
@@ -186,6 +205,8 @@ pub(super) fn from_package(dir: &Path, id: &str, source: Source) -> Result<(Lect
         partial: package.partial,
         rungs: package.rungs.iter().map(rung).collect(),
         voices: package.voices.iter().map(voice).collect(),
+        slides: package.slides.iter().map(slide).collect(),
+        chapters: package.chapters.clone(),
         objects,
         captions: BTreeMap::new(),
         handout: None,
@@ -203,7 +224,7 @@ fn public(package: &Package) -> Package {
     public
 }
 
-fn playlist(path: &Path, entry: &FileEntry) -> Result<String> {
+fn text_file(path: &Path, entry: &FileEntry) -> Result<String> {
     let bytes = std::fs::read(path).doing(|| format!("cannot read {}", path.display()))?;
     if Digest::of(&bytes) != entry.sha256 {
         return Err(crate::store::dir::differs(path));

@@ -191,6 +191,8 @@ fn unencoded(id: &str, source: Option<Source>) -> manifest::Lecture {
         rungs: Vec::new(),
         voices: Vec::new(),
         objects: BTreeMap::new(),
+        slides: Vec::new(),
+        chapters: Vec::new(),
         captions: BTreeMap::new(),
         handout: None,
     }

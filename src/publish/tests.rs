@@ -161,6 +161,8 @@ fn write_package(dir: &Path, source: &Source, names: &[String], captions: &[Capt
         voices: vec![voice],
         captions: vec![],
         loudness: None,
+        slides: Vec::new(),
+        chapters: Vec::new(),
         files,
         deviations: vec![],
         repairs: names.iter().map(|n| format!("{n}: turned upright")).collect(),

@@ -385,7 +385,9 @@ pub fn build(dir: &Path, shape: &Shape) {
     std::fs::write(dir.join("master.m3u8"), master(&rungs, &voices, true)).unwrap();
     std::fs::write(dir.join("floor.m3u8"), master(&rungs[..1], &voices, false)).unwrap();
     std::fs::write(dir.join("video.m3u8"), master(&rungs, &[], false)).unwrap();
-    std::fs::write(dir.join("poster.webp"), b"RIFF").unwrap();
+    let mut poster = Vec::new();
+    image_webp::WebPEncoder::new(&mut poster).encode(&[90; 16 * 16 * 3], 16, 16, image_webp::ColorType::Rgb8).unwrap();
+    std::fs::write(dir.join("poster.webp"), poster).unwrap();
     let package = Package {
         left_out: vec![],
         partial: false,
@@ -405,6 +407,8 @@ pub fn build(dir: &Path, shape: &Shape) {
         voices,
         captions: vec![],
         loudness: Some(Loudness { source_lufs: -20.0, lufs: -16.0, true_peak_dbtp: -1.0 }),
+        slides: Vec::new(),
+        chapters: Vec::new(),
         files: BTreeMap::new(),
         deviations: DECLARED.iter().map(|r| Deviation { rule: r.to_string(), reason: "test".into(), cost: "none".into() }).collect(),
         repairs: vec![],

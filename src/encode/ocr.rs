@@ -1,0 +1,242 @@
+//! Reads slides with Tesseract, an optional program of the studio's. Where it is missing, crashes or takes too long, a slide has
+//! no text, and the lecture is made without it.
+//!
+//! Measured on slides of four real lectures at 720p, one thread: `--psm 3` finds titles that stand apart, which `--psm 6` and `11`
+//! lose; twice the size costs half as much again and reads no more; `vie+eng` (0.3 to 0.8 CPU s a slide) reads English words
+//! in Vietnamese slides that `vie` (0.2 to 0.5) misses, and `eng` alone loses every diacritic.
+
+use crate::cache::Cache;
+use crate::error::{Error, Result, ResultExt};
+use crate::legible::Word;
+use crate::picture::Frame;
+use crate::units::{Area, Digest};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+const PROGRAM: &str = "tesseract";
+/// A dense 720p slide takes 0.8 CPU s; a machine ten times slower under load still ends in time.
+const LIMIT: Duration = Duration::from_secs(60);
+/// Bytes of an answer; a slide has some kilobytes. A program that floods us is cut off.
+const MOST: u64 = 16 << 20;
+/// What [`look`] says where there is no Tesseract.
+pub const NONE: &str = "none";
+/// Kind of entry in the cache. The number grows when the arguments below change.
+const CACHED: &str = "ocr-1";
+
+/// Version and language packs for the tool fingerprint: `5.3.0 eng:1f2e3d4c vie:5b6a7988`, or `none`.
+pub fn look() -> String {
+    look_at(Path::new(PROGRAM)).unwrap_or_else(|| NONE.into())
+}
+
+fn look_at(program: &Path) -> Option<String> {
+    let ask = |argument: &str| {
+        let output = Command::new(program).arg(argument).stdin(Stdio::null()).output().ok()?;
+        // Some versions answer on stderr.
+        output.status.success().then(|| String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+    };
+    let version = ask("--version")?;
+    let version = version.split_whitespace().nth(1)?.to_string();
+    let list = ask("--list-langs")?;
+    let folder = list.split('"').nth(1).map(PathBuf::from);
+    let mut packs: Vec<String> = Vec::new();
+    for pack in list.lines().skip(1).map(str::trim).filter(|l| ["eng", "vie"].contains(l)) {
+        // The packs come in several qualities under one name.
+        let file = folder.as_ref().and_then(|f| std::fs::File::open(f.join(format!("{pack}.traineddata"))).ok());
+        let digest = file.and_then(|f| Digest::of_reader(f).ok()).map(|(d, _)| d.short()).unwrap_or_default();
+        packs.push(format!("{pack}:{digest}"));
+    }
+    packs.sort();
+    Some([vec![version], packs].concat().join(" "))
+}
+
+/// A reader for one language.
+#[derive(Debug, Clone)]
+pub struct Ocr {
+    /// The program and what comes before our arguments.
+    program: Vec<String>,
+    /// As [`look`] gave it.
+    version: String,
+    /// `vie+eng`
+    pub languages: String,
+    limit: Duration,
+}
+
+impl Ocr {
+    /// `fingerprint` is what [`look`] said, `language` the lecture's (BCP 47). `Err` says in a sentence why slides get no text.
+    pub fn open(fingerprint: &str, language: &str) -> std::result::Result<Ocr, String> {
+        if fingerprint == NONE {
+            return Err("Tesseract is not installed: slides have no text, title or chapter (Debian: tesseract-ocr)".into());
+        }
+        let wanted: &[&str] = match language.split('-').next().unwrap_or_default() {
+            // Vietnamese slides are full of English terms.
+            "vi" => &["vie", "eng"],
+            _ => &["eng"],
+        };
+        let has = |pack: &&&str| fingerprint.split(' ').any(|p| p.split(':').next() == Some(**pack));
+        let found: Vec<&str> = wanted.iter().filter(has).copied().collect();
+        // English alone would lose every diacritic, and say so nowhere.
+        match found.first() == wanted.first() {
+            true => Ok(Ocr { program: vec![PROGRAM.into()], version: fingerprint.into(), languages: found.join("+"), limit: LIMIT }),
+            false => Err(format!("Tesseract has no language pack {0}: slides have no text (Debian: tesseract-ocr-{0})", wanted[0])),
+        }
+    }
+
+    /// The words of an upright picture's luma. What was read before, by the same version in the same languages, comes from the
+    /// cache. Any error means that this picture stays unread; `alive` is called every second meanwhile.
+    pub fn read(&self, picture: &Frame, cache: Option<&Cache>, alive: &mut dyn FnMut()) -> Result<Vec<Word>> {
+        let pnm = luma(picture);
+        let key = format!("{} {} {}", Digest::of(&pnm), self.languages, self.version);
+        if let Some(words) = cache.and_then(|c| c.get(CACHED, &key)) {
+            return Ok(words);
+        }
+        let words = parse(&self.run(pnm, alive)?);
+        // A cache that cannot be written costs time, no more.
+        let _ = cache.map(|c| c.put(CACHED, &key, &words));
+        Ok(words)
+    }
+
+    fn run(&self, pnm: Vec<u8>, alive: &mut dyn FnMut()) -> Result<String> {
+        let mut child = Command::new(&self.program[0])
+            .args(&self.program[1..])
+            .args(["-", "-", "-l", &self.languages, "--psm", "3", "tsv"])
+            .env("OMP_THREAD_LIMIT", "1")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .doing(|| "Tesseract does not start".into())?;
+        let (mut stdin, mut stdout) = (child.stdin.take(), child.stdout.take());
+        let (told, answer) = std::sync::mpsc::channel();
+        // One that dies early breaks this pipe, and its exit status says why.
+        std::thread::spawn(move || stdin.take().map(|mut s| s.write_all(&pnm)));
+        std::thread::spawn(move || {
+            let mut text = Vec::new();
+            let read = stdout.take().map(|s| s.take(MOST).read_to_end(&mut text));
+            told.send(read.is_some_and(|r| r.is_ok()).then_some(text))
+        });
+        let second = Duration::from_secs(1).min(self.limit);
+        let mut waited = Duration::ZERO;
+        let text = loop {
+            match answer.recv_timeout(second) {
+                Ok(text) => break text,
+                Err(_) if waited + second >= self.limit => {
+                    let _ = child.kill();
+                    let _ = child.wait();
+                    return Err(Error::failed(format!("Tesseract took longer than {} s", self.limit.as_secs())));
+                }
+                Err(_) => waited += second,
+            }
+            alive();
+        };
+        let status = child.wait().doing(|| "cannot wait for Tesseract".into())?;
+        match text {
+            Some(text) if status.success() => Ok(String::from_utf8_lossy(&text).into_owned()),
+            _ => Err(Error::failed(format!("Tesseract failed ({status})"))),
+        }
+    }
+}
+
+/// Binary PGM of the visible luma, stretched from limited to full range: black letters are to be black.
+fn luma(picture: &Frame) -> Vec<u8> {
+    let size = picture.size();
+    let mut pnm = format!("P5\n{} {}\n255\n", size.width, size.height).into_bytes();
+    let stretched: Vec<u8> = (0..256i32).map(|y| (((y - 16) * 255 + 109) / 219).clamp(0, 255) as u8).collect();
+    for row in picture.view().rows(0) {
+        pnm.extend(row.iter().map(|y| stretched[*y as usize]));
+    }
+    pnm
+}
+
+/// The word rows of Tesseract's TSV: level, page, block, paragraph, line, word, left, top, width, height, confidence, text.
+/// Rows that are none are skipped.
+fn parse(tsv: &str) -> Vec<Word> {
+    let mut words = Vec::new();
+    let mut place = ("", "", "");
+    let mut line = 0;
+    for row in tsv.lines() {
+        let cells: Vec<&str> = row.split('\t').collect();
+        let [level, _, block, paragraph, in_paragraph, _, x, y, width, height, confidence, text] = cells[..] else { continue };
+        let number = |cell: &str| cell.parse::<u32>().ok();
+        let (Some(x), Some(y), Some(width), Some(height), Ok(confidence)) =
+            (number(x), number(y), number(width), number(height), confidence.parse::<f32>())
+        else {
+            continue;
+        };
+        if level != "5" || text.trim().is_empty() || !confidence.is_finite() {
+            continue;
+        }
+        if place != (block, paragraph, in_paragraph) {
+            line += usize::from(!words.is_empty());
+            place = (block, paragraph, in_paragraph);
+        }
+        words.push(Word { text: text.trim().into(), area: Area { x, y, width, height }, confidence, line });
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::Size;
+    use crate::workdir::WorkDir;
+
+    fn ocr(program: &str) -> Ocr {
+        let program = program.split('|').map(str::to_string).collect();
+        Ocr { program, version: "5".into(), languages: "eng".into(), limit: Duration::from_millis(200) }
+    }
+
+    #[test]
+    fn languages_follow_the_lecture() {
+        let all = "5.3.0 eng:1 vie:2";
+        let languages = |fingerprint: &str, language: &str| Ocr::open(fingerprint, language).map(|o| o.languages);
+        assert_eq!(languages(all, "vi").unwrap(), "vie+eng");
+        assert_eq!(languages(all, "vi-VN").unwrap(), "vie+eng");
+        assert_eq!(languages(all, "en").unwrap(), "eng");
+        assert_eq!(languages("5.3.0 vie:2", "vi").unwrap(), "vie");
+        assert!(languages("5.3.0 eng:1", "vi").unwrap_err().contains("tesseract-ocr-vie"));
+        assert!(languages(NONE, "vi").unwrap_err().contains("not installed"));
+        assert!(languages("5.3.0", "en").is_err());
+    }
+
+    #[test]
+    fn rows_become_words_and_nonsense_is_skipped() {
+        let tsv = "level\tpage_num\tblock_num\tpar_num\tline_num\tword_num\tleft\ttop\twidth\theight\tconf\ttext\n\
+                   1\t1\t0\t0\t0\t0\t0\t0\t1280\t720\t-1\t\n\
+                   5\t1\t1\t1\t1\t1\t10\t20\t30\t40\t96.5\tSuy\n\
+                   5\t1\t1\t1\t1\t2\t50\t20\t30\t40\t90\thô\n\
+                   5\t1\t1\t1\t2\t1\t10\t70\t30\t40\t91\thấp\n\
+                   5\t1\t1\t1\t2\t2\t10\t70\t30\t40\t95\t \n\
+                   5\t1\t1\t1\t2\t2\t-10\t70\t30\t40\tNaN\tx\n5\tx\n";
+        let words = parse(tsv);
+        let seen: Vec<_> = words.iter().map(|w| (w.text.as_str(), w.line, w.area.y)).collect();
+        assert_eq!(seen, [("Suy", 0, 20), ("hô", 0, 20), ("hấp", 1, 70)]);
+        assert!(parse("").is_empty());
+    }
+
+    /// Missing, failing, hanging: an error each time, and soon.
+    #[test]
+    fn a_reader_that_breaks_is_an_error_and_no_more() {
+        let picture = Frame::new(Size { width: 64, height: 48 });
+        for (program, what) in [("/no/such/program", "does not start"), ("false", "failed"), ("sh|-c|exec tail -f /dev/null", "longer")] {
+            let error = ocr(program).read(&picture, None, &mut || ()).unwrap_err();
+            assert!(error.report().contains(what), "{program}: {}", error.report());
+        }
+        assert_eq!(look_at(Path::new("/no/such/program")), None);
+        assert_eq!(look_at(Path::new("false")), None);
+    }
+
+    #[test]
+    fn nothing_is_read_twice() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::new(&WorkDir::open(Some(dir.path().to_path_buf())).unwrap());
+        let picture = Frame::new(Size { width: 64, height: 48 });
+        // `true` reads no word and succeeds; then even a program that is not there is not asked.
+        assert!(ocr("true").read(&picture, Some(&cache), &mut || ()).unwrap().is_empty());
+        assert!(ocr("/no/such/program").read(&picture, Some(&cache), &mut || ()).is_ok());
+        // Another version or language reads anew.
+        let other = Ocr { version: "6".into(), ..ocr("/no/such/program") };
+        assert!(other.read(&picture, Some(&cache), &mut || ()).is_err());
+    }
+}

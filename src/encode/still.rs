@@ -1,0 +1,279 @@
+//! One upright picture to one WebP file: text readable, figures true, few bytes.
+
+use super::decoder::{describe, launch};
+use crate::error::{Error, Result};
+use crate::legible::Word;
+use crate::picture::Frame;
+use crate::picture::score::{Matrix, Reference, Rgb};
+use crate::pipeline::Fragments;
+use crate::units::{Area, Size};
+use gstreamer as gst;
+use gstreamer::prelude::*;
+use gstreamer_app as gst_app;
+use std::sync::Arc;
+
+/// Qualities that are tried, webpenc's scale; each costs some 10 to 15 % more bytes than the one before.
+const LADDER: [u32; 9] = [20, 28, 36, 45, 54, 63, 72, 81, 90];
+/// Where the search begins: enough for most slides.
+const FIRST: usize = 3;
+/// Text-free figures (X-rays, ECGs, histology) score at least this: SSIMULACRA2 60 is between fair and good.
+const FIGURES: f64 = 60.0;
+/// The whole slide scores at least this. On four slides of real lectures at 720p qualities 45 to 63 gave 13 to 30 kB, and Tesseract
+/// misread at most 0.07 of the letters, hardly less at 63 than at 45; what it did misread stood in logos and on photographs.
+const WHOLE: f64 = 60.0;
+/// Above this many bytes more quality is not bought: at 35 kbit/s a slide would take 20 s. Figures may have twice as much.
+const MOST_BYTES: usize = 45_000;
+
+/// A coded still and what is known of it.
+pub struct Coded {
+    pub bytes: Vec<u8>,
+    pub quality: u32,
+    /// SSIMULACRA2 of the whole picture, and of the worst text-free figure in it.
+    pub score: f64,
+    pub figure_score: Option<f64>,
+}
+
+/// Codes `picture` (of the colour space `bt601` or `bt709`) with the least quality that does. At most four tries.
+pub fn code(fragments: &Fragments, picture: &Arc<Frame>, colour: &str, words: &[Word], alive: &mut dyn FnMut()) -> Result<Coded> {
+    let matrix = Matrix::of(colour);
+    let source = Rgb::of(&picture.view(), matrix, Area::whole(picture.size()))?;
+    let whole = Reference::new(&source)?;
+    let mut figures = Vec::new();
+    for area in figure_areas(picture, words) {
+        figures.push((area, Reference::new(&source.part(area)?)?));
+    }
+    let attempt = |step: usize| -> Result<Coded> {
+        let quality = LADDER[step];
+        let bytes = webp(fragments, picture, colour, quality)?;
+        let read = decode(&bytes)?;
+        let mut figure_score: Option<f64> = None;
+        for (area, reference) in &figures {
+            let score = reference.score(&read.part(*area)?)?;
+            figure_score = Some(figure_score.map_or(score, |s| s.min(score)));
+        }
+        Ok(Coded { score: whole.score(&read)?, figure_score, bytes, quality })
+    };
+    let good = |c: &Coded| c.score >= WHOLE && c.figure_score.is_none_or(|s| s >= FIGURES);
+    let dear = |c: &Coded| c.bytes.len() > MOST_BYTES * if c.figure_score.is_some_and(|s| s < FIGURES) { 2 } else { 1 };
+    search(FIRST, LADDER.len(), attempt, |c| good(c) || dear(c), alive)
+}
+
+/// The lowest step that is enough, by halving what is left: about log2 of the steps in tries. The highest where none is.
+fn search<T>(
+    first: usize,
+    steps: usize,
+    mut attempt: impl FnMut(usize) -> Result<T>,
+    enough: impl Fn(&T) -> bool,
+    alive: &mut dyn FnMut(),
+) -> Result<T> {
+    let (mut low, mut high) = (0, steps - 1);
+    let mut step = first;
+    let mut best: Option<T> = None;
+    loop {
+        let tried = attempt(step)?;
+        alive();
+        match enough(&tried) {
+            true => {
+                best = Some(tried);
+                high = step;
+            }
+            // Nothing is better than the highest.
+            false if step + 1 == steps => return Ok(tried),
+            false => low = step + 1,
+        }
+        match best {
+            Some(best) if low >= high => return Ok(best),
+            _ => step = if low >= high { high } else { (low + high) / 2 },
+        }
+    }
+}
+
+/// Codes one picture as WebP.
+pub fn webp(fragments: &Fragments, picture: &Arc<Frame>, colour: &str, quality: u32) -> Result<Vec<u8>> {
+    let size = picture.size();
+    let text = fragments.bind("still-webp", &[("quality", &quality.to_string())])?;
+    let pipeline = launch(&text)?;
+    let missing = |name: &str| Error::usage(format!("pipeline still-webp has no fitting element named {name}"));
+    let input = pipeline.by_name("pictures").and_then(|e| e.downcast::<gst_app::AppSrc>().ok()).ok_or_else(|| missing("pictures"))?;
+    let output = pipeline.by_name("files").and_then(|e| e.downcast::<gst_app::AppSink>().ok()).ok_or_else(|| missing("files"))?;
+    input.set_caps(Some(
+        &gst::Caps::builder("video/x-raw")
+            .field("format", "I420")
+            .field("width", size.width as i32)
+            .field("height", size.height as i32)
+            .field("framerate", gst::Fraction::new(1, 1))
+            .field("pixel-aspect-ratio", gst::Fraction::new(1, 1))
+            .field("interlace-mode", "progressive")
+            .field("colorimetry", colour)
+            .build(),
+    ));
+    let outcome = (|| {
+        let fault = |what: &str| {
+            let error = Error::failed(format!("a still of {size} {what}"));
+            let cause = pipeline.bus().and_then(|b| b.pop_filtered(&[gst::MessageType::Error]));
+            match cause.as_ref().map(|m| m.view()) {
+                Some(gst::MessageView::Error(e)) => error.caused_by(describe(e)),
+                _ => error,
+            }
+        };
+        let mut buffer = gst::Buffer::from_slice(super::encoder::Shared(picture.clone()));
+        buffer.get_mut().expect("the buffer is new").set_pts(gst::ClockTime::ZERO);
+        pipeline.set_state(gst::State::Playing).map_err(|_| fault("cannot be coded"))?;
+        input.push_buffer(buffer).map_err(|_| fault("is not taken"))?;
+        input.end_of_stream().map_err(|_| fault("is not taken"))?;
+        let sample = output.try_pull_sample(gst::ClockTime::from_seconds(30)).ok_or_else(|| fault("is not coded"))?;
+        let map = sample.buffer().and_then(|b| b.map_readable().ok()).ok_or_else(|| fault("is empty"))?;
+        Ok(map.to_vec())
+    })();
+    let _ = pipeline.set_state(gst::State::Null);
+    outcome
+}
+
+/// What a browser shows of a WebP file.
+fn decode(bytes: &[u8]) -> Result<Rgb> {
+    let broken = |e: &dyn std::fmt::Display| Error::bug(format!("a still cannot be read back: {e}"));
+    let mut decoder = image_webp::WebPDecoder::new(std::io::Cursor::new(bytes)).map_err(|e| broken(&e))?;
+    let (width, height) = decoder.dimensions();
+    let mut data = vec![0; decoder.output_buffer_size().unwrap_or(0)];
+    if decoder.has_alpha() || data.len() != width as usize * height as usize * 3 {
+        return Err(broken(&"it is no plain picture"));
+    }
+    decoder.read_image(&mut data).map_err(|e| broken(&e))?;
+    Ok(Rgb { size: Size { width, height }, data })
+}
+
+/// Side of the squares that are told apart, pixels.
+const CELL: u32 = 32;
+
+/// The parts of a picture that are photographs or traces without text: connected squares that are busy and that no word touches,
+/// each group as a rectangle, the four largest of them. Flat grounds and lines on a flat ground are none.
+pub fn figure_areas(picture: &Frame, words: &[Word]) -> Vec<Area> {
+    let size = picture.size();
+    let (columns, rows) = (size.width / CELL, size.height / CELL);
+    let cell = |column: u32, row: u32| Area { x: column * CELL, y: row * CELL, width: CELL, height: CELL };
+    let written = |area: &Area| words.iter().any(|w| w.sure() && w.area.meets(area));
+    let mut busy: Vec<bool> =
+        (0..columns * rows).map(|i| cell(i % columns, i / columns)).map(|area| is_busy(picture, area) && !written(&area)).collect();
+    let mut found = Vec::new();
+    for start in 0..busy.len() {
+        if !std::mem::take(&mut busy[start]) {
+            continue;
+        }
+        let (mut waiting, mut cells) = (vec![start as u32], 0);
+        let (mut left, mut right, mut top, mut bottom) = (columns, 0, rows, 0);
+        while let Some(at) = waiting.pop() {
+            let (x, y) = (at % columns, at / columns);
+            (left, right, top, bottom) = (left.min(x), right.max(x), top.min(y), bottom.max(y));
+            cells += 1;
+            let around = [(x.wrapping_sub(1), y), (x + 1, y), (x, y.wrapping_sub(1)), (x, y + 1)];
+            for (x, y) in around.into_iter().filter(|(x, y)| *x < columns && *y < rows) {
+                if std::mem::take(&mut busy[(y * columns + x) as usize]) {
+                    waiting.push(y * columns + x);
+                }
+            }
+        }
+        // Nine squares are about a hundred pixels each way; a thin winding group is an ornament.
+        let (width, height) = (right + 1 - left, bottom + 1 - top);
+        if cells >= 9 && cells * 2 >= width * height {
+            found.push((cells, Area { x: left * CELL, y: top * CELL, width: width * CELL, height: height * CELL }));
+        }
+    }
+    found.sort_by_key(|(cells, area)| (std::cmp::Reverse(*cells), area.y, area.x));
+    found.truncate(4);
+    found.into_iter().map(|(_, area)| area).collect()
+}
+
+/// Whether a square has many shades: 2.5 bits of entropy over levels of 8. A flat ground has 0, black lines on white 0.5 to 1.5,
+/// photographs 3 and more.
+fn is_busy(picture: &Frame, area: Area) -> bool {
+    let mut counts = [0u32; 32];
+    let (stride, plane) = (picture.stride(0), picture.plane(0));
+    for y in area.y as usize..area.bottom() as usize {
+        plane[y * stride + area.x as usize..][..area.width as usize].iter().for_each(|v| counts[*v as usize / 8] += 1);
+    }
+    let all = (area.width * area.height) as f64;
+    let entropy: f64 = counts.iter().filter(|n| **n > 0).map(|n| *n as f64 / all).map(|p| -p * p.log2()).sum();
+    entropy >= 2.5
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIZE: Size = Size { width: 640, height: 360 };
+
+    fn frame(pixel: impl Fn(usize, usize) -> u8) -> Arc<Frame> {
+        let mut frame = Frame::new(SIZE);
+        let stride = frame.stride(0);
+        frame.plane_mut(0).iter_mut().enumerate().for_each(|(i, v)| *v = pixel(i % stride, i / stride));
+        for i in 1..3 {
+            frame.plane_mut(i).fill(128);
+        }
+        Arc::new(frame)
+    }
+    /// White, with a grey texture in the square from (320, 96) to (576, 288).
+    fn with_figure() -> Arc<Frame> {
+        frame(|x, y| match (320..576).contains(&x) && (96..288).contains(&y) {
+            true => (90.0 + 50.0 * (x as f64 / 9.0).sin() * (y as f64 / 13.0).cos() + ((x * 7 + y * 3) % 11) as f64 * 3.0) as u8,
+            false => 235,
+        })
+    }
+    fn word(x: u32, y: u32, width: u32) -> Word {
+        Word { text: "ECG".into(), area: Area { x, y, width, height: 20 }, confidence: 95.0, line: 0 }
+    }
+
+    #[test]
+    fn figures_are_busy_and_hold_no_words() {
+        assert_eq!(figure_areas(&with_figure(), &[]), [Area { x: 320, y: 96, width: 256, height: 192 }]);
+        // A word in its last rows takes them away; a doubtful one does not.
+        assert_eq!(figure_areas(&with_figure(), &[word(320, 260, 256)]), [Area { x: 320, y: 96, width: 256, height: 160 }]);
+        let doubtful = Word { confidence: 10.0, ..word(320, 260, 256) };
+        assert_eq!(figure_areas(&with_figure(), &[doubtful])[0].height, 192);
+        assert!(figure_areas(&frame(|x, _| if x % 8 == 0 { 16 } else { 235 }), &[]).is_empty());
+        assert!(figure_areas(&frame(|_, _| 235), &[]).is_empty());
+        let tiny = Frame::new(Size { width: 8, height: 8 });
+        assert!(figure_areas(&tiny, &[]).is_empty());
+    }
+
+    #[test]
+    fn the_search_finds_the_least_that_is_enough() {
+        for least in 0..12 {
+            let mut tries = 0;
+            let attempt = |step| {
+                tries += 1;
+                Ok(step)
+            };
+            let found = search(FIRST, LADDER.len(), attempt, |step| *step >= least, &mut || ()).unwrap();
+            assert_eq!(found, least.min(LADDER.len() - 1));
+            assert!(tries <= 4, "{tries} tries for {least}");
+        }
+    }
+
+    #[test]
+    fn a_still_is_good_enough_and_always_the_same_bytes() {
+        super::super::decoder::init().unwrap();
+        let (fragments, picture) = (Fragments::built_in(), with_figure());
+        let one = code(&fragments, &picture, "bt709", &[], &mut || ()).unwrap();
+        let two = code(&fragments, &picture, "bt709", &[], &mut || ()).unwrap();
+        assert_eq!(one.bytes, two.bytes);
+        assert!(one.score >= WHOLE && one.figure_score.unwrap() >= FIGURES, "{} {:?}", one.score, one.figure_score);
+        let size = decode(&one.bytes).unwrap().size;
+        assert_eq!(size, SIZE);
+        // One RIFF with one lossy picture: nothing that could hold a time or a name.
+        assert_eq!((&one.bytes[..4], &one.bytes[8..16]), (&b"RIFF"[..], &b"WEBPVP8 "[..]));
+    }
+
+    /// The same numbers mean another colour in BT.709; a page shows the lecture's colour all the same.
+    #[test]
+    fn colours_survive_the_change_of_matrix() {
+        super::super::decoder::init().unwrap();
+        let mut picture = Frame::new(Size { width: 64, height: 64 });
+        for (i, v) in [63, 102, 240].into_iter().enumerate() {
+            picture.plane_mut(i).fill(v);
+        }
+        let bytes = webp(&Fragments::built_in(), &Arc::new(picture), "bt709", 90).unwrap();
+        let read = decode(&bytes).unwrap();
+        let middle = &read.data[(32 * 64 + 32) * 3..][..3];
+        assert!(middle[0] > 245 && middle[1] < 10 && middle[2] < 10, "{middle:?}");
+    }
+}

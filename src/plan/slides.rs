@@ -1,0 +1,92 @@
+//! The slides of a lecture as the plan has them: when each is shown and which picture of the recording is its still.
+
+use super::schedule::Part;
+use crate::timeline::{Slide, Timeline};
+use crate::units::MediaTime;
+use serde::{Deserialize, Serialize};
+
+/// One slide. Builds that add a line at a time are one slide with steps.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SlidePlan {
+    /// Lecture time.
+    pub start: MediaTime,
+    pub end: MediaTime,
+    /// Index into `Plan::parts`.
+    pub part: usize,
+    /// Stream time (nanoseconds) of the part's source at which the picture stands in which the slide is complete.
+    pub still_ns: u64,
+    /// Lecture times at which a build added something.
+    pub steps: Vec<MediaTime>,
+    /// The part of the picture that is the slide, as fractions of it: x, y, width, height. `None`: all of it.
+    pub region: Option<[f64; 4]>,
+}
+
+/// A span in which all moves is shown by a picture of its start, and another after as long again, nanoseconds.
+const MOVING_NS: u64 = 30_000_000_000;
+
+/// The slides of all parts. Where everything moves a picture stands for half a minute.
+pub fn slides(parts: &[Part], timelines: &[Timeline]) -> Vec<SlidePlan> {
+    let mut out = Vec::new();
+    for (index, (part, timeline)) in parts.iter().zip(timelines).enumerate().filter(|(_, (p, _))| p.pictures.is_some()) {
+        let region = timeline.speaker.and_then(beside);
+        for slide in &timeline.slides {
+            for (start_ns, end_ns, still_ns) in pieces(slide, timeline) {
+                let (start, end) = (part.at(start_ns), part.at(end_ns));
+                if end.since(start) == 0 {
+                    continue;
+                }
+                let steps = slide.steps_ns.iter().map(|ns| part.at(*ns)).filter(|t| (start..end).contains(t)).collect();
+                out.push(SlidePlan { start, end, part: index, still_ns, steps, region: region.filter(|_| !slide.moving) });
+            }
+        }
+    }
+    out
+}
+
+/// A slide as it is; a moving span in even pieces, each with a picture from shortly after its start.
+fn pieces(slide: &Slide, timeline: &Timeline) -> Vec<(u64, u64, u64)> {
+    if !slide.moving {
+        return vec![(slide.start_ns, slide.end_ns, slide.still_ns)];
+    }
+    let length = slide.end_ns - slide.start_ns;
+    let count = (length / MOVING_NS).max(1);
+    let at = |k: u64| slide.start_ns + length * k / count;
+    let still = |from: u64, to: u64| {
+        let wish = from + (to - from) / 4;
+        let kept = &timeline.kept;
+        kept[..kept.partition_point(|k| k.ns <= wish)].last().map_or(from, |k| k.ns)
+    };
+    (0..count).map(|k| (at(k), at(k + 1), still(at(k), at(k + 1)))).collect()
+}
+
+/// The slide beside a speaker that takes one side of the picture; `None` for one that is laid over a corner.
+fn beside([x, y, w, h]: [f64; 4]) -> Option<[f64; 4]> {
+    let sides = [(h, [0.0, 0.0, x, 1.0]), (h, [x + w, 0.0, 1.0 - x - w, 1.0]), (w, [0.0, 0.0, 1.0, y]), (w, [0.0, y + h, 1.0, 1.0 - y - h])];
+    let area = |r: &[f64; 4]| r[2] * r[3];
+    let (along, slide) = sides.into_iter().max_by(|(_, a), (_, b)| area(a).total_cmp(&area(b)))?;
+    (along >= 0.6 && area(&slide) >= 0.5).then_some(slide)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_speaker_at_the_side_leaves_the_slide_one_in_the_corner_does_not() {
+        assert_eq!(beside([0.75, 0.1, 0.25, 0.8]), Some([0.0, 0.0, 0.75, 1.0]));
+        assert_eq!(beside([0.0, 0.0, 0.25, 1.0]), Some([0.25, 0.0, 0.75, 1.0]));
+        assert_eq!(beside([0.75, 0.7, 0.25, 0.3]), None);
+        assert_eq!(beside([0.2, 0.0, 0.6, 1.0]), None);
+    }
+
+    #[test]
+    fn a_moving_span_has_a_picture_for_every_half_minute() {
+        let second = 1_000_000_000;
+        let kept = (0..100).map(|i| crate::timeline::Kept { ns: i * second, content: true }).collect();
+        let timeline = Timeline { kept, ..Timeline::default() };
+        let slide = Slide { start_ns: 0, settled_ns: 0, end_ns: 100 * second, still_ns: 0, steps_ns: Vec::new(), moving: true };
+        let found = pieces(&slide, &timeline);
+        assert_eq!(found.len(), 3);
+        assert!(found.windows(2).all(|w| w[0].1 == w[1].0) && found.iter().all(|(from, to, still)| (*from..*to).contains(still)));
+    }
+}
