@@ -14,7 +14,7 @@ const RULE: &str = "rivulet-floor-mp4";
 /// Twelve hours are some 20 MB of index.
 const MOST_INDEX: u64 = 64 << 20;
 /// A chunk may last so long: a player that reads from the front waits no longer for the other track.
-const MOST_CHUNK_S: f64 = 2.0;
+const MOST_CHUNK_S: f64 = 4.0;
 
 pub(super) fn check(package: &Package, subject: &Subject, fetch: &dyn Fetch, sink: &mut Sink) {
     let Some(entry) = package.files.get(NAME) else {

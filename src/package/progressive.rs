@@ -119,9 +119,10 @@ impl Track {
     fn ticks(&self) -> u64 {
         self.samples.iter().map(|s| s.duration as u64).sum()
     }
-    /// How long it is presented, in the movie's ticks.
+    /// How long it is presented, in the movie's ticks. A sound's priming is thrown away; a picture's delay only moves it.
     fn presented(&self) -> u64 {
-        movie_ticks(self.ticks().saturating_sub(self.priming), self.timescale)
+        let unheard = if &self.handler == b"soun" { self.priming } else { 0 };
+        movie_ticks(self.ticks().saturating_sub(unheard), self.timescale)
     }
     fn bytes(&self, chunk: &Chunk) -> u64 {
         self.samples[chunk.first..chunk.first + chunk.count].iter().map(|s| s.bytes as u64).sum()
