@@ -147,6 +147,7 @@ fn child(verb: &str) -> u8 {
         "loudness" => crate::child::serve(crate::encode::voice::measure),
         "voice" => crate::child::serve(crate::encode::voice::make),
         "fingerprint" => crate::child::serve(|(), _| crate::encode::fingerprint::look()),
+        "search" => crate::child::serve(crate::encode::search::run),
         "analyse" => crate::child::serve(crate::encode::analyse::run),
         "chunk" => crate::child::serve(crate::encode::chunk::run),
         "stills" => crate::child::serve(crate::encode::stills::make),

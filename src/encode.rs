@@ -13,6 +13,7 @@ pub mod fingerprint;
 pub mod ocr;
 pub mod pipelines;
 pub mod queue;
+pub mod search;
 mod spool;
 pub mod still;
 pub mod stills;
@@ -88,7 +89,7 @@ impl Encode {
             features.push(analyse::features(source, colour, &self.fragments, &dir, ctx).await?);
             seen.push(dir);
         }
-        let plan = crate::plan::plan(&Request {
+        let mut request = Request {
             sources: &sources,
             features: &features,
             profile: &self.profile,
@@ -97,8 +98,20 @@ impl Encode {
             title: self.title.clone(),
             language: self.language.clone(),
             trim: self.trim,
+            floor: None,
             captions: self.captions.iter().map(|c| (c.language.clone(), c.sha256)).collect(),
-        })?;
+        };
+        let plan = crate::plan::plan(&request)?;
+        // How coarse the floor may be is found on some of the slides that this plan has, then decided in a plan of its own.
+        let key = seen.iter().map(|d| d.display().to_string()).collect::<Vec<_>>().join(" ");
+        let samples = |slides: &[usize]| stills::sample_job(&plan, slides, &sources, &seen, &self.fragments, work);
+        request.floor = search::search(&plan, samples, work, &key, ctx).await?.map(|f| crate::plan::Floor {
+            crf: f.crf,
+            misread: f.misread,
+            figure_score: f.figure_score,
+            samples: f.samples,
+        });
+        let plan = if request.floor.is_some() { crate::plan::plan(&request)? } else { plan };
         Ok(Decided { plan, sources, seen })
     }
 

@@ -15,6 +15,7 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("voice-opus", include_str!("../pipelines/voice-opus.gst")),
     ("voice-aac", include_str!("../pipelines/voice-aac.gst")),
     ("card", include_str!("../pipelines/card.gst")),
+    ("reread-h264", include_str!("../pipelines/reread-h264.gst")),
     ("still-webp", include_str!("../pipelines/still-webp.gst")),
 ];
 

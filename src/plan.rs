@@ -37,8 +37,22 @@ pub struct Request<'a> {
     pub language: String,
     /// Seconds of the joined recording that are kept; all where `None`.
     pub trim: Option<(f64, f64)>,
+    /// What was found about the floor of a slide lecture; the profile's CRF holds where `None`.
+    pub floor: Option<Floor>,
     /// Digest of the author's captions file by language.
     pub captions: BTreeMap<String, Digest>,
+}
+
+/// How coarse the floor may be, and the evidence.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Floor {
+    pub crf: u32,
+    /// Of the slides that were looked at, the worst: letters misread more than in the source, as a share; absent without text.
+    pub misread: Option<f64>,
+    /// SSIMULACRA2 of the worst figure without text.
+    pub figure_score: Option<f64>,
+    /// How many slides were looked at.
+    pub samples: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -65,6 +79,7 @@ pub struct Plan {
     pub chunks: Vec<Chunk>,
     /// In order of time; none where the recording shows none.
     pub slides: Vec<SlidePlan>,
+    pub floor: Option<Floor>,
     /// Whether the recording has a voice.
     pub voice: bool,
     pub predicted_cpu_s: f64,
@@ -110,6 +125,9 @@ pub fn plan(request: &Request) -> Result<Plan> {
         .collect();
     let shape = shape(profile, &parts, &timelines);
     let mut rungs = ladder::rungs(profile, request.sources, shape);
+    if let (Shape::Slides, Some(floor), Some(rung)) = (shape, &request.floor, rungs.first_mut()) {
+        rung.crf = floor.crf;
+    }
     let layouts = parts.iter().zip(&timelines).map(|(part, timeline)| schedule::Layout {
         profile,
         shape,
@@ -144,6 +162,7 @@ pub fn plan(request: &Request) -> Result<Plan> {
         boundaries,
         chunks,
         slides,
+        floor: request.floor.clone(),
         voice,
         predicted_cpu_s: 0.0,
         classes: Vec::new(),

@@ -125,7 +125,7 @@ mod tests {
             width: 64,
             height: 36,
             bytes: picture.len() as u64,
-            score: 90.0,
+            score: Some(90.0),
             figure_score: None,
             x_height_px: None,
         };

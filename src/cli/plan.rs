@@ -38,6 +38,9 @@ struct Line<'a> {
     shape: Shape,
     duration_s: f64,
     rungs: Vec<RungLine<'a>>,
+    /// How coarse the floor of a slide lecture may be, and how that was found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    floor: Option<&'a crate::plan::Floor>,
     voice: bool,
     boundaries_s: Vec<f64>,
     chunks: usize,
@@ -160,6 +163,7 @@ impl<'a> From<&'a Plan> for Line<'a> {
             shape: plan.shape,
             duration_s: plan.duration().seconds(),
             rungs: plan.rungs.iter().map(rung).collect(),
+            floor: plan.floor.as_ref(),
             voice: plan.voice,
             boundaries_s: plan.boundaries.iter().map(|b| b.seconds()).collect(),
             chunks: plan.chunks.len(),
@@ -216,6 +220,12 @@ fn table(plan: &Plan) -> String {
                 per_hour(bytes)
             );
         }
+    }
+    if let Some(floor) = &plan.floor {
+        let misread = floor.misread.map(|m| format!(", {:.1} % of the letters misread that are read in the source", m * 100.0));
+        let figure = floor.figure_score.map(|s| format!(", the worst figure scores {s:.0} (SSIMULACRA2)"));
+        let found = misread.into_iter().chain(figure).collect::<String>();
+        out += &format!("\n  floor at CRF {}: {} slide(s) looked at{found}\n", floor.crf, floor.samples);
     }
     out += &format!("\n  {:<10}{:>8}{:>9}{:>9}{:>12}\n", "link", "rung", "start", "stalls", "data");
     for c in &plan.classes {

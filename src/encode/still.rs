@@ -18,7 +18,7 @@ const LADDER: [u32; 9] = [20, 28, 36, 45, 54, 63, 72, 81, 90];
 const FIRST: usize = 3;
 /// Text-free figures (X-rays, ECGs, histology) score at least this: SSIMULACRA2 60 is between fair and good.
 const FIGURES: f64 = 60.0;
-/// The whole slide scores at least this. On four slides of real lectures at 720p qualities 45 to 63 gave 13 to 30 kB, and Tesseract
+/// A picture without words scores at least this as a whole. Slides with words are not scored, at 0.6 CPU s a try: on four slides of real lectures at 720p qualities 45 to 63 gave 13 to 30 kB, and Tesseract
 /// misread at most 0.07 of the letters, hardly less at 63 than at 45; what it did misread stood in logos and on photographs.
 const WHOLE: f64 = 60.0;
 /// Above this many bytes more quality is not bought: at 35 kbit/s a slide would take 20 s. Figures may have twice as much.
@@ -28,18 +28,23 @@ const MOST_BYTES: usize = 45_000;
 pub struct Coded {
     pub bytes: Vec<u8>,
     pub quality: u32,
-    /// SSIMULACRA2 of the whole picture, and of the worst text-free figure in it.
-    pub score: f64,
+    /// SSIMULACRA2 of the whole picture where it holds no words, and of the worst text-free figure in it where there is one.
+    pub score: Option<f64>,
     pub figure_score: Option<f64>,
 }
 
 /// Codes `picture` (of the colour space `bt601` or `bt709`) with the least quality that does. At most four tries.
 pub fn code(fragments: &Fragments, picture: &Arc<Frame>, colour: &str, words: &[Word], alive: &mut dyn FnMut()) -> Result<Coded> {
+    let areas = figure_areas(picture, words);
+    if areas.is_empty() && words.iter().filter(|w| w.sure()).count() >= WORDS {
+        return text_only(fragments, picture, colour, alive);
+    }
     let matrix = Matrix::of(colour);
     let source = Rgb::of(&picture.view(), matrix, Area::whole(picture.size()))?;
-    let whole = Reference::new(&source)?;
+    // Figures are held to a score of their own; a picture of nothing but pictures, to one as a whole.
+    let whole = if areas.is_empty() { Some(Reference::new(&source)?) } else { None };
     let mut figures = Vec::new();
-    for area in figure_areas(picture, words) {
+    for area in areas {
         figures.push((area, Reference::new(&source.part(area)?)?));
     }
     let attempt = |step: usize| -> Result<Coded> {
@@ -51,11 +56,28 @@ pub fn code(fragments: &Fragments, picture: &Arc<Frame>, colour: &str, words: &[
             let score = reference.score(&read.part(*area)?)?;
             figure_score = Some(figure_score.map_or(score, |s| s.min(score)));
         }
-        Ok(Coded { score: whole.score(&read)?, figure_score, bytes, quality })
+        let score = whole.as_ref().map(|w| w.score(&read)).transpose()?;
+        Ok(Coded { score, figure_score, bytes, quality })
     };
-    let good = |c: &Coded| c.score >= WHOLE && c.figure_score.is_none_or(|s| s >= FIGURES);
+    let good = |c: &Coded| c.score.is_none_or(|s| s >= WHOLE) && c.figure_score.is_none_or(|s| s >= FIGURES);
     let dear = |c: &Coded| c.bytes.len() > MOST_BYTES * if c.figure_score.is_some_and(|s| s < FIGURES) { 2 } else { 1 };
     search(FIRST, LADDER.len(), attempt, |c| good(c) || dear(c), alive)
+}
+
+/// As many words that were read for sure make a picture a slide with text.
+const WORDS: usize = 4;
+
+/// The quality at which text is as readable as in the source, or less where that would be too many bytes.
+fn text_only(fragments: &Fragments, picture: &Arc<Frame>, colour: &str, alive: &mut dyn FnMut()) -> Result<Coded> {
+    let mut step = FIRST;
+    loop {
+        let bytes = webp(fragments, picture, colour, LADDER[step])?;
+        alive();
+        if bytes.len() <= MOST_BYTES || step == 0 {
+            return Ok(Coded { bytes, quality: LADDER[step], score: None, figure_score: None });
+        }
+        step -= 1;
+    }
 }
 
 /// The lowest step that is enough, by halving what is left: about log2 of the steps in tries. The highest where none is.
@@ -256,7 +278,7 @@ mod tests {
         let one = code(&fragments, &picture, "bt709", &[], &mut || ()).unwrap();
         let two = code(&fragments, &picture, "bt709", &[], &mut || ()).unwrap();
         assert_eq!(one.bytes, two.bytes);
-        assert!(one.score >= WHOLE && one.figure_score.unwrap() >= FIGURES, "{} {:?}", one.score, one.figure_score);
+        assert!(one.score.is_none() && one.figure_score.unwrap() >= FIGURES, "{:?} {:?}", one.score, one.figure_score);
         let size = decode(&one.bytes).unwrap().size;
         assert_eq!(size, SIZE);
         // One RIFF with one lossy picture: nothing that could hold a time or a name.

@@ -44,34 +44,34 @@ const SAME_NS: u64 = 1_000_000;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Job {
     /// Where the analysis kept pictures.
-    kept: Option<PathBuf>,
-    path: PathBuf,
+    pub(super) kept: Option<PathBuf>,
+    pub(super) path: PathBuf,
     /// `None`: the title card is the poster.
-    video: Option<Video>,
+    pub(super) video: Option<Video>,
     /// Decode from the file's start instead of seeking.
-    sequential: bool,
+    pub(super) sequential: bool,
     /// Times of all pictures, for a stream that has none of its own.
-    times: Option<Vec<u64>>,
+    pub(super) times: Option<Vec<u64>>,
     /// Of the title card.
-    title: String,
+    pub(super) title: String,
     /// `bt709` or `bt601`, the lecture's.
-    colour: String,
+    pub(super) colour: String,
     /// In order of time.
-    wants: Vec<Want>,
+    pub(super) wants: Vec<Want>,
     /// BCP 47, and Tesseract's part of the tool fingerprint.
-    language: String,
-    tesseract: String,
-    fragments: Fragments,
+    pub(super) language: String,
+    pub(super) tesseract: String,
+    pub(super) fragments: Fragments,
     /// Root of the work directory, for the cache of what was read.
-    work: PathBuf,
+    pub(super) work: PathBuf,
     /// The plan's work directory.
-    out: PathBuf,
+    pub(super) out: PathBuf,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Want {
+pub(super) struct Want {
     /// Stream time of the picture.
-    ns: u64,
+    pub(super) ns: u64,
     /// Which slide; `None`: a candidate for the poster and no more, of which the first that is not black is made.
     slide: Option<usize>,
     region: Option<[f64; 4]>,
@@ -86,7 +86,7 @@ struct Record {
     height: u32,
     bytes: u64,
     quality: u32,
-    score: f64,
+    score: Option<f64>,
     figure_score: Option<f64>,
     title: Option<String>,
     text: String,
@@ -132,27 +132,52 @@ fn tesseract(plan: &Plan) -> &str {
     plan.fingerprint.get("tesseract").map_or(NONE, String::as_str)
 }
 
+#[allow(clippy::too_many_arguments)]
+fn job(
+    plan: &Plan,
+    part: usize,
+    wants: Vec<Want>,
+    sources: &[Source],
+    kept: &[PathBuf],
+    fragments: &Fragments,
+    out: &Path,
+    work: &WorkDir,
+) -> Job {
+    let (part, source) = (&plan.parts[part], &sources[plan.parts[part].source]);
+    Job {
+        kept: kept.get(part.source).cloned(),
+        path: source.path.clone(),
+        video: part.pictures.and(source.video.clone()).map(|v| Video { colorimetry: Some(plan.colour.clone()), ..v }),
+        sequential: part.pictures == Some(Access::Sequential),
+        times: source.untimed.then(|| source.frames_ns.clone()),
+        title: plan.title.clone(),
+        colour: plan.colour.clone(),
+        wants,
+        language: plan.language.clone(),
+        tesseract: tesseract(plan).into(),
+        fragments: fragments.clone(),
+        work: work.path().to_path_buf(),
+        out: out.to_path_buf(),
+    }
+}
+
+/// The pictures of some slides, to be looked at before the plan is final. All are of the part of the first.
+pub fn sample_job(plan: &Plan, slides: &[usize], sources: &[Source], kept: &[PathBuf], fragments: &Fragments, work: &WorkDir) -> Job {
+    let part = slides.first().map_or(0, |i| plan.slides[*i].part);
+    let mut wants: Vec<Want> = slides
+        .iter()
+        .map(|i| &plan.slides[*i])
+        .filter(|s| s.part == part)
+        .map(|s| Want { ns: s.still_ns, slide: None, region: s.region, poster: false })
+        .collect();
+    wants.sort_by_key(|w| w.ns);
+    job(plan, part, wants, sources, kept, fragments, work.path(), work)
+}
+
 /// What is left to do for the stills of a plan.
 pub fn jobs(plan: &Plan, sources: &[Source], kept: &[PathBuf], fragments: &Fragments, out: &Path, work: &WorkDir) -> Vec<Job> {
     let names = Names::new(out, tesseract(plan), &plan.language);
-    let job = |part: usize, wants: Vec<Want>| {
-        let (part, source) = (&plan.parts[part], &sources[plan.parts[part].source]);
-        Job {
-            kept: kept.get(part.source).cloned(),
-            path: source.path.clone(),
-            video: part.pictures.and(source.video.clone()).map(|v| Video { colorimetry: Some(plan.colour.clone()), ..v }),
-            sequential: part.pictures == Some(Access::Sequential),
-            times: source.untimed.then(|| source.frames_ns.clone()),
-            title: plan.title.clone(),
-            colour: plan.colour.clone(),
-            wants,
-            language: plan.language.clone(),
-            tesseract: tesseract(plan).into(),
-            fragments: fragments.clone(),
-            work: work.path().to_path_buf(),
-            out: out.to_path_buf(),
-        }
-    };
+    let job = |part: usize, wants: Vec<Want>| job(plan, part, wants, sources, kept, fragments, out, work);
     if plan.slides.is_empty() {
         let wants = poster_wants(plan);
         let first = plan.parts.iter().position(|p| p.pictures.is_some()).unwrap_or(0);
@@ -286,7 +311,7 @@ pub fn make(job: Job, reporter: &mut Reporter) -> Result<()> {
             height: picture.size().height,
             bytes: coded.bytes.len() as u64,
             quality: coded.quality,
-            score: rounded(coded.score),
+            score: coded.score.map(rounded),
             figure_score: coded.figure_score.map(rounded),
             title: legible::title(&words, picture.size()),
             text: legible::text(&words),
@@ -336,7 +361,7 @@ fn is_black(picture: &Frame) -> bool {
 }
 
 /// Where the pictures come from: each wanted one is decoded once, in order of time.
-struct Pictures<'a> {
+pub(super) struct Pictures<'a> {
     job: &'a Job,
     video: &'a Video,
     /// Pictures that the analysis kept need no decoding.
@@ -349,12 +374,12 @@ struct Pictures<'a> {
 }
 
 impl<'a> Pictures<'a> {
-    fn new(job: &'a Job, video: &'a Video) -> Self {
+    pub(super) fn new(job: &'a Job, video: &'a Video) -> Self {
         Pictures { job, video, kept: job.kept.as_deref().and_then(Kept::open), decoder: None, ahead: None, at: 0 }
     }
 
     /// Hands the picture of stream time `wanted` to `then`; `None` where it cannot be had.
-    fn show<T>(&mut self, wanted: u64, alive: &mut dyn FnMut(), then: impl FnOnce(&View, Colour) -> Result<T>) -> Result<Option<T>> {
+    pub(super) fn show<T>(&mut self, wanted: u64, alive: &mut dyn FnMut(), then: impl FnOnce(&View, Colour) -> Result<T>) -> Result<Option<T>> {
         if let Some((frame, colour)) = self.kept.as_mut().and_then(|kept| kept.get(wanted)) {
             return then(&frame.view(), colour).map(Some);
         }
@@ -412,11 +437,13 @@ pub fn place(plan: &Plan, work: &Path, package: &mut Package, dir: &Path) -> Res
         let file = file_name(package.slides.len());
         std::fs::create_dir_all(dir.join("slides")).doing(|| format!("cannot make a directory in {}", dir.display()))?;
         copy(&names.picture(index), &file)?;
+        // Whole milliseconds: they come back from text as they went in.
+        let seconds = |t: &crate::units::MediaTime| (t.seconds() * 1000.0).round() / 1000.0;
         package.slides.push(Slide {
             file,
-            start_s: slide.start.seconds(),
-            end_s: slide.end.seconds(),
-            steps_s: slide.steps.iter().map(|s| s.seconds()).collect(),
+            start_s: seconds(&slide.start),
+            end_s: seconds(&slide.end),
+            steps_s: slide.steps.iter().map(seconds).collect(),
             title: record.title,
             text: record.text,
             width: record.width,
@@ -549,7 +576,7 @@ mod tests {
         make(job.clone(), &mut Reporter::of_test()).unwrap();
         let record = names.record(0).unwrap();
         assert_eq!((record.width, record.height), (640, 360));
-        assert!(record.score >= 60.0, "{record:?}");
+        assert!(record.score.is_none_or(|s| s >= 60.0), "{record:?}");
         if job.tesseract != NONE {
             assert_eq!(record.title.as_deref(), Some("Insulin"));
             assert_eq!(record.text, "Insulin");

@@ -22,7 +22,8 @@ pub struct Slide {
     pub height: u32,
     pub bytes: u64,
     /// SSIMULACRA2 of the still against the recording's picture: all of it, and the worst figure without text in it.
-    pub score: f64,
+    #[serde(default)]
+    pub score: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub figure_score: Option<f64>,
     /// Height of an x of the smallest text, in pixels of the still.
@@ -92,7 +93,7 @@ mod tests {
             width: 640,
             height: 360,
             bytes: 1,
-            score: 70.0,
+            score: Some(70.0),
             figure_score: None,
             x_height_px: None,
         }

@@ -58,6 +58,7 @@ pub fn make(sources: &[Source], profile: &str) -> Result<Plan> {
         title: "Suy hô hấp".into(),
         language: "vi".into(),
         trim: None,
+        floor: None,
     })
 }
 

@@ -1,0 +1,303 @@
+//! The floor's CRF: the highest at which slides are still read as in the source. A few slides are coded as the floor would code
+//! them, decoded, read with Tesseract and compared with what is read in the source; figures without text, which no reader
+//! sees, are scored instead (SSIMULACRA2). Bounded in samples, not in seconds: the same recording gets the same CRF.
+
+use super::decoder::launch;
+use super::encoder::{Coded, Encoder, Settings};
+use super::ocr::Ocr;
+use super::{still, stills};
+use crate::cache::Cache;
+use crate::child::{self, Limits, Reporter};
+use crate::error::{Error, Kind, Result};
+use crate::legible::{self, Word};
+use crate::picture::score::{Matrix, Reference, Rgb};
+use crate::picture::{Cascade, Frame, Look, Plane, Turn, View};
+use crate::pipeline::Fragments;
+use crate::plan::{Plan, RungPlan, Shape};
+use crate::progress::Ctx;
+use crate::units::{Area, Digest, MediaTime};
+use crate::workdir::WorkDir;
+use gstreamer as gst;
+use gstreamer::prelude::*;
+use gstreamer_app as gst_app;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// The share of letters that may be misread more than in the source.
+const MISREAD: f64 = 0.02;
+/// What text-free figures score on the floor at least.
+const FIGURES: f64 = 50.0;
+/// ... and slides as a whole where nothing can be read: no Tesseract, or no text on them.
+const WHOLE: f64 = 30.0;
+/// CRF goes down in such steps, and this often at most.
+const STEP: u32 = 3;
+const TRIES: u32 = 4;
+/// A slide is coded as it will be: with repeats behind it, which make x264 spend more on the first.
+const REPEATS: u64 = 6;
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Job {
+    stills: stills::Job,
+    floor: RungPlan,
+    preset: String,
+}
+
+/// What the search found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Found {
+    pub crf: u32,
+    /// Of the slides that were looked at, the worst: letters misread more than in the source, as a share; absent without text.
+    pub misread: Option<f64>,
+    /// SSIMULACRA2 of the worst figure without text.
+    pub figure_score: Option<f64>,
+    /// How many slides were looked at.
+    pub samples: usize,
+}
+
+/// Which slides stand for all: up to three, one a minute and a half, the fullest of them.
+pub fn samples(plan: &Plan) -> Vec<usize> {
+    let wanted = ((plan.duration().seconds() / 90.0) as usize).clamp(1, 3);
+    let fullness = |i: &usize| {
+        let at = plan.slides[*i].start;
+        let segment = plan.boundaries.partition_point(|b| *b <= at).min(plan.segments()).saturating_sub(1);
+        plan.weights.get(segment).map_or(0.0, |w| w.drawn)
+    };
+    let moving = |i: &usize| plan.timelines.get(plan.slides[*i].part).is_some_and(|t| t.slides.iter().any(|s| s.moving && s.still_ns == plan.slides[*i].still_ns));
+    let mut all: Vec<usize> = (0..plan.slides.len()).filter(|i| !moving(i)).collect();
+    all.sort_by(|a, b| fullness(b).total_cmp(&fullness(a)).then(a.cmp(b)));
+    all.truncate(wanted);
+    all.sort();
+    all
+}
+
+/// The floor's CRF for this plan; `None` where it is no slide lecture. A search that fails leaves the profile's.
+pub async fn search(plan: &Plan, job: impl FnOnce(&[usize]) -> stills::Job, work: &WorkDir, key: &str, ctx: &Ctx) -> Result<Option<Found>> {
+    let samples = samples(plan);
+    if plan.shape != Shape::Slides || samples.is_empty() {
+        return Ok(None);
+    }
+    let cache = Cache::new(work);
+    let floor = plan.rungs[0].clone();
+    let chosen: Vec<_> = samples.iter().map(|i| &plan.slides[*i]).collect();
+    let key = serde_json::json!([key, plan.profile.digest(), plan.fingerprint, plan.language, plan.colour, floor, chosen]);
+    let key = Digest::of(key.to_string().as_bytes()).to_string();
+    if let Some(found) = cache.get::<Found>(KIND, &key) {
+        return Ok(Some(found));
+    }
+    let job = Job { stills: job(&samples), floor, preset: plan.profile.video.preset.clone() };
+    let limits = Limits::wall(600 + 300 * samples.len() as u64);
+    match child::run::<_, Found>("search", &format!("{}, the floor's quality", plan.title), &job, limits, ctx, |_| ()).await {
+        Ok(found) => {
+            let _ = cache.put(KIND, &key, &found);
+            Ok(Some(found))
+        }
+        Err(e) if e.kind() == Kind::Cancelled => Err(e),
+        Err(e) => {
+            ctx.warn(format!("the floor keeps the profile's CRF: {}", e.what()));
+            Ok(None)
+        }
+    }
+}
+
+const KIND: &str = "floor-crf-1";
+
+/// One slide to be judged.
+struct Sample {
+    picture: Arc<Frame>,
+    /// Words that are read alike in the source and in a coding that nobody can tell from it: others say nothing about CRF.
+    words: Vec<Word>,
+    figures: Vec<(Area, Reference)>,
+    whole: Option<Reference>,
+}
+
+/// The child's side.
+pub fn run(job: Job, reporter: &mut Reporter) -> Result<Found> {
+    super::decoder::init()?;
+    let stills = &job.stills;
+    let video = stills.video.as_ref().ok_or_else(|| Error::bug("a search without pictures"))?;
+    let cache = Cache::new(&WorkDir::open(Some(stills.work.clone()))?);
+    let ocr = Ocr::open(&stills.tesseract, &stills.language).ok();
+    let matrix = Matrix::of(&stills.colour);
+    let code = |picture: &Arc<Frame>, crf: u32| recode(&stills.fragments, &job.floor, &job.preset, &stills.colour, picture, crf);
+    let turn = Turn::new(video.rotation, video.mirrored);
+    let mut pictures = stills::Pictures::new(stills, video);
+    let mut samples = Vec::new();
+    for want in &stills.wants {
+        let made = pictures.show(want.ns, &mut || reporter.alive(), |view, colour| {
+            let look = Look { size: view.size(), depth: view.depth(), colour, turn };
+            Cascade::new(look, &[job.floor.size]).make(view)
+        })?;
+        let Some(picture) = made.and_then(|frames| frames.into_iter().next()) else { continue };
+        let read = |frame: &Frame, reporter: &mut Reporter| match &ocr {
+            Some(ocr) => ocr.read(frame, Some(&cache), &mut || reporter.alive()).unwrap_or_default(),
+            None => Vec::new(),
+        };
+        let seen = read(&picture, reporter);
+        let words = if seen.iter().any(Word::sure) {
+            let again = code(&picture, NEARLY_LOSSLESS)?;
+            let again = read(&again, reporter);
+            seen.iter().filter(|w| w.sure() && misread(std::slice::from_ref(w), &again) == Some(0.0)).cloned().collect()
+        } else {
+            Vec::new()
+        };
+        let source = Rgb::of(&picture.view(), matrix, Area::whole(picture.size()))?;
+        let areas = still::figure_areas(&picture, &seen);
+        let whole = if words.is_empty() && areas.is_empty() { Some(Reference::new(&source)?) } else { None };
+        let figures = areas.into_iter().map(|a| Ok((a, Reference::new(&source.part(a)?)?))).collect::<Result<Vec<_>>>()?;
+        samples.push(Sample { picture, words, figures, whole });
+    }
+    if samples.is_empty() {
+        return Err(Error::bad_media("no slide could be decoded to be judged"));
+    }
+    let mut found = Found { crf: job.floor.crf, misread: None, figure_score: None, samples: samples.len() };
+    for step in 0..TRIES {
+        found = Found { crf: job.floor.crf.saturating_sub(STEP * step), misread: None, figure_score: None, samples: samples.len() };
+        let mut good = true;
+        for sample in &samples {
+            let coded = code(&sample.picture, found.crf)?;
+            reporter.alive();
+            if let Some(ocr) = ocr.as_ref().filter(|_| !sample.words.is_empty()) {
+                let read = ocr.read(&coded, Some(&cache), &mut || reporter.alive())?;
+                let rate = misread(&sample.words, &read).unwrap_or(0.0);
+                found.misread = Some(found.misread.map_or(rate, |m: f64| m.max(rate)));
+                good &= rate <= MISREAD;
+            }
+            let rgb = Rgb::of(&coded.view(), matrix, Area::whole(coded.size()))?;
+            for (area, reference) in &sample.figures {
+                let score = reference.score(&rgb.part(*area)?)?;
+                found.figure_score = Some(found.figure_score.map_or(score, |s: f64| s.min(score)));
+                good &= score >= FIGURES;
+            }
+            if let Some(whole) = &sample.whole {
+                good &= whole.score(&rgb)? >= WHOLE;
+            }
+            // One that fails decides.
+            if !good {
+                break;
+            }
+        }
+        if good {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+const NEARLY_LOSSLESS: u32 = 16;
+
+/// The share of the letters of `words` that another reading of the same picture has wrong, each word against the one at its
+/// place; `None` where there are none.
+fn misread(words: &[Word], read: &[Word]) -> Option<f64> {
+    let (mut wrong, mut all) = (0.0, 0.0);
+    for word in words {
+        let letters = word.text.chars().count() as f64;
+        let best = read.iter().filter(|r| r.area.meets(&word.area)).map(|r| legible::error_rate(&word.text, &r.text)).fold(1.0, f64::min);
+        wrong += best * letters;
+        all += letters;
+    }
+    (all > 0.0).then(|| wrong / all)
+}
+
+/// A picture as a player shows it when it has stood for a while on the floor at this CRF.
+fn recode(fragments: &Fragments, floor: &RungPlan, preset: &str, colour: &str, picture: &Arc<Frame>, crf: u32) -> Result<Arc<Frame>> {
+    let settings = Settings::new(fragments, &RungPlan { crf, ..floor.clone() }, preset, colour)?;
+    let mut encoder = Encoder::start(&settings)?;
+    for i in 0..REPEATS {
+        encoder.push(picture, MediaTime::from_ticks(i * MediaTime::HZ))?;
+    }
+    encoder.end()?;
+    decode(fragments, encoder.finish(|| ())?, picture.size())
+}
+
+/// The last picture of a coded segment.
+fn decode(fragments: &Fragments, coded: Coded, size: crate::units::Size) -> Result<Arc<Frame>> {
+    let broken = |what: &str| Error::failed(format!("a slide that was coded to be judged {what}"));
+    let pipeline = launch(&fragments.bind("reread-h264", &[])?)?;
+    let input = pipeline.by_name("units").and_then(|e| e.downcast::<gst_app::AppSrc>().ok()).ok_or_else(|| broken("finds no decoder"))?;
+    let output = pipeline.by_name("frames").and_then(|e| e.downcast::<gst_app::AppSink>().ok()).ok_or_else(|| broken("finds no sink"))?;
+    input.set_caps(Some(
+        &gst::Caps::builder("video/x-h264")
+            .field("stream-format", "avc")
+            .field("alignment", "au")
+            .field("codec_data", gst::Buffer::from_slice(coded.avcc))
+            .field("width", size.width as i32)
+            .field("height", size.height as i32)
+            .build(),
+    ));
+    let outcome = (|| {
+        pipeline.set_state(gst::State::Playing).map_err(|_| broken("cannot be decoded"))?;
+        for (i, unit) in coded.units.into_iter().enumerate() {
+            let mut buffer = gst::Buffer::from_slice(unit.data);
+            buffer.get_mut().expect("the buffer is new").set_pts(gst::ClockTime::from_seconds(i as u64));
+            input.push_buffer(buffer).map_err(|_| broken("cannot be decoded"))?;
+        }
+        input.end_of_stream().map_err(|_| broken("does not end"))?;
+        let mut last = None;
+        while let Some(sample) = output.try_pull_sample(gst::ClockTime::from_seconds(20)) {
+            last = Some(sample);
+        }
+        let sample = last.ok_or_else(|| broken("gives no picture"))?;
+        let info = sample.caps().and_then(|c| gstreamer_video::VideoInfo::from_caps(c).ok()).ok_or_else(|| broken("has no size"))?;
+        let buffer = sample.buffer().ok_or_else(|| broken("is empty"))?;
+        let frame = gstreamer_video::VideoFrameRef::from_buffer_ref_readable(buffer, &info).map_err(|_| broken("cannot be read"))?;
+        let plane = |i: u32| {
+            frame.plane_data(i).map(|data| Plane { data, stride: info.stride()[i as usize] as usize }).map_err(|_| broken("lacks a plane"))
+        };
+        let view = View::new(crate::picture::Depth::Eight, size, [plane(0)?, plane(1)?, plane(2)?])?;
+        Ok(Arc::new(Frame::copy_of(&view)))
+    })();
+    let _ = pipeline.set_state(gst::State::Null);
+    outcome
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::Size;
+
+    fn word(text: &str, x: u32) -> Word {
+        Word { text: text.into(), area: Area { x, y: 10, width: 40, height: 20 }, confidence: 90.0, line: 0 }
+    }
+
+    #[test]
+    fn a_lost_diacritic_is_a_misread_letter() {
+        let words = [word("suy", 0), word("hô", 50), word("hấp", 100)];
+        assert_eq!(misread(&words, &words), Some(0.0));
+        assert_eq!(misread(&words, &[word("suy", 0), word("hô", 50), word("hâp", 100)]), Some(1.0 / 8.0));
+        // A word that is gone is wrong as a whole; one elsewhere does not stand in for it.
+        assert_eq!(misread(&words, &[word("suy", 0), word("hấp", 100)]), Some(2.0 / 8.0));
+        assert_eq!(misread(&[], &words), None);
+    }
+
+    #[test]
+    fn a_slide_comes_back_as_a_player_shows_it() {
+        super::super::decoder::init().unwrap();
+        let size = Size { width: 320, height: 180 };
+        let mut frame = Frame::new(size);
+        let stride = frame.stride(0);
+        frame.plane_mut(0).iter_mut().enumerate().for_each(|(i, p)| *p = if (i / stride / 9 + i % stride / 16) % 2 == 0 { 40 } else { 210 });
+        (1..3).for_each(|i| frame.plane_mut(i).fill(128));
+        let picture = Arc::new(frame);
+        let floor = RungPlan {
+            name: "floor".into(),
+            codec: crate::profile::Codec::H264,
+            size,
+            crf: 40,
+            max_bps: 100_000,
+            buffer_ms: 8000,
+            buffer_full: 0.9,
+            b_pictures: 0,
+            lookahead: 40,
+            frame_rate: 1.0,
+            cadence: crate::plan::Cadence { frame_rate: 1.0, motion_frame_rate: 1.0 },
+            level: 13,
+            predicted_bytes: 0,
+        };
+        let distance = |crf| {
+            let shown = recode(&Fragments::built_in(), &floor, "medium", "bt709", &picture, crf).unwrap();
+            picture.plane(0).iter().zip(shown.plane(0)).map(|(a, b)| a.abs_diff(*b) as u64).sum::<u64>() as f64 / picture.plane(0).len() as f64
+        };
+        let (fine, coarse) = (distance(16), distance(46));
+        assert!(fine < 2.0 && coarse > fine, "{fine} {coarse}");
+    }
+}
