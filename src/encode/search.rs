@@ -149,39 +149,48 @@ pub fn run(job: Job, reporter: &mut Reporter) -> Result<Found> {
     if samples.is_empty() {
         return Err(Error::bad_media("no slide could be decoded to be judged"));
     }
-    let mut found = Found { crf: job.floor.crf, misread: None, figure_score: None, samples: samples.len() };
+    let mut before: Option<(Found, bool)> = None;
     for step in 0..TRIES {
-        found = Found { crf: job.floor.crf.saturating_sub(STEP * step), misread: None, figure_score: None, samples: samples.len() };
-        let mut good = true;
+        let crf = job.floor.crf.saturating_sub(STEP * step);
+        let mut found = Found { crf, misread: None, figure_score: None, samples: samples.len() };
+        let mut seen_well = true;
         for sample in &samples {
-            let coded = code(&sample.picture, found.crf)?;
+            let coded = code(&sample.picture, crf)?;
             reporter.alive();
             if let Some(ocr) = ocr.as_ref().filter(|_| !sample.words.is_empty()) {
                 let read = ocr.read(&coded, Some(&cache), &mut || reporter.alive())?;
                 let rate = misread(&sample.words, &read).unwrap_or(0.0);
                 found.misread = Some(found.misread.map_or(rate, |m: f64| m.max(rate)));
-                good &= rate <= MISREAD;
+            }
+            if sample.figures.is_empty() && sample.whole.is_none() {
+                continue;
             }
             let rgb = Rgb::of(&coded.view(), matrix, Area::whole(coded.size()))?;
             for (area, reference) in &sample.figures {
                 let score = reference.score(&rgb.part(*area)?)?;
                 found.figure_score = Some(found.figure_score.map_or(score, |s: f64| s.min(score)));
-                good &= score >= FIGURES;
+                seen_well &= score >= FIGURES;
             }
             if let Some(whole) = &sample.whole {
-                good &= whole.score(&rgb)? >= WHOLE;
-            }
-            // One that fails decides.
-            if !good {
-                break;
+                seen_well &= whole.score(&rgb)? >= WHOLE;
             }
         }
-        if good {
-            break;
+        if seen_well && found.misread.is_none_or(|m| m <= MISREAD) {
+            return Ok(found);
         }
+        // Letters that a finer picture does not help to read are misread for other reasons: the coarser one is as good.
+        if let Some((coarser, true)) = &before
+            && found.misread.unwrap_or(0.0) > coarser.misread.unwrap_or(0.0) - HELPS
+        {
+            return Ok(coarser.clone());
+        }
+        before = Some((found, seen_well));
     }
-    Ok(found)
+    before.map(|(found, _)| found).ok_or_else(|| Error::bug("a search without tries"))
 }
+
+/// A step in CRF is worth its bits where it lets so large a share of the letters be read.
+const HELPS: f64 = 0.01;
 
 const NEARLY_LOSSLESS: u32 = 16;
 

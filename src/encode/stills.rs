@@ -437,8 +437,8 @@ pub fn place(plan: &Plan, work: &Path, package: &mut Package, dir: &Path) -> Res
         let file = file_name(package.slides.len());
         std::fs::create_dir_all(dir.join("slides")).doing(|| format!("cannot make a directory in {}", dir.display()))?;
         copy(&names.picture(index), &file)?;
-        // Whole milliseconds: they come back from text as they went in.
-        let seconds = |t: &crate::units::MediaTime| (t.seconds() * 1000.0).round() / 1000.0;
+        // Whole milliseconds: they come back from text as they went in. None is past the lecture's end.
+        let seconds = |t: &crate::units::MediaTime| (t.seconds() * 1000.0).floor() / 1000.0;
         package.slides.push(Slide {
             file,
             start_s: seconds(&slide.start),

@@ -31,7 +31,11 @@ pub fn slides(parts: &[Part], timelines: &[Timeline]) -> Vec<SlidePlan> {
         let region = timeline.speaker.and_then(beside);
         for slide in &timeline.slides {
             for (start_ns, end_ns, still_ns) in pieces(slide, timeline) {
-                let (start, end) = (part.at(start_ns), part.at(end_ns));
+                let (mut start, end) = (part.at(start_ns), part.at(end_ns));
+                // What comes up within the first second is what the part begins with.
+                if out.last().is_none_or(|s: &SlidePlan| s.part != index) && start.since(part.offset) < MediaTime::HZ {
+                    start = part.offset;
+                }
                 if end.since(start) == 0 {
                     continue;
                 }
