@@ -28,7 +28,7 @@ pub struct Package {
     pub preset: String,
     /// Versions the plan's digest covers (rivulet, gstreamer, x264, tesseract).
     pub fingerprint: BTreeMap<String, String>,
-    /// The plan's ladder shape: `uniform`, `card`, ...
+    /// The plan's ladder shape: `slides`, `motion` or `card`.
     #[serde(default)]
     pub shape: String,
     /// EXT-X-TARGETDURATION of every media playlist.

@@ -1,7 +1,8 @@
 #!/bin/sh
-# All tests: the matching of the detection bench, cargo's, then the browser's: packages of four fixtures, made by the binary that was just tested, checked,
-# decoded by ffmpeg and played in Chromium, lip sync included. And two broken ones, which must be refused. Last, seeks
-# through few and irregular pictures in three players (`make cadence` does ten times as many, in Firefox too).
+# All tests: the matching of the detection bench, then cargo's, then the browser's: packages of four fixtures, made by the
+# binary that was just tested, checked, decoded by ffmpeg and played in Chromium, lip sync included; and two broken ones,
+# which must be refused. Last, seeks through few and irregular pictures in three players (`make cadence` does ten times as
+# many, in Firefox too).
 set -eu
 cd "$(dirname "$0")/.."
 python3 -m unittest -q tests/test_detect.py

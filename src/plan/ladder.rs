@@ -27,7 +27,7 @@ pub struct RungPlan {
     pub cadence: Cadence,
     /// H.264 level times ten: 31 is 3.1.
     pub level: u32,
-    /// An estimate from the recording's own bit rate.
+    /// An estimate from the recording's own bit rate; from sample segments where those were made.
     pub predicted_bytes: u64,
 }
 

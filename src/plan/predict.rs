@@ -1,5 +1,5 @@
-//! Predictions: bytes, CPU seconds, and what a learner on each link class meets. Estimates from the recording's own bit rate
-//! and measured constants; the truth is in package.json afterwards.
+//! Predictions: bytes, CPU seconds, and what a learner on each link class meets. First estimates are from the recording's own
+//! bit rate and measured constants, then bytes from segments that were really made; the truth is in package.json afterwards.
 
 use super::{Part, Plan, Shape};
 use crate::link::{Class, class};
@@ -67,8 +67,8 @@ fn edges(luma: &[u8], columns: usize) -> f64 {
     (across + down) as f64 / (2.0 * 255.0 * luma.len().max(1) as f64)
 }
 
-/// Segments to be encoded before the rest, so that the rest can be told from them: a third, at least a dozen of a short
-/// lecture, at most [`MOST_SAMPLES`]; evenly from the lightest to the heaviest.
+/// Segments to be encoded before the rest, so that the rest can be told from them: half of a short lecture's up to twelve, a
+/// fifth of a long one's, at most [`MOST_SAMPLES`]; evenly from the lightest to the heaviest.
 pub fn samples(plan: &Plan) -> Vec<usize> {
     let all = plan.segments();
     let wanted = (all.div_ceil(2)).min(12).max(all.div_ceil(5)).min(MOST_SAMPLES);
