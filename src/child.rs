@@ -38,6 +38,21 @@ enum Line<R> {
     Err(ErrorLine),
 }
 
+/// Verbs that run x264.
+const ENCODERS: &[&str] = &["chunk", "search"];
+
+/// How glibc deals with their memory.
+const MALLOC: &[(&str, &str)] = &[
+    // It keeps an arena per thread and hands back little of what decoders and encoders free: 1424 MB instead of 1072 for two
+    // chunks of 1080p (benches/memory.py). Big blocks go straight back to the system.
+    ("MALLOC_ARENA_MAX", "2"),
+    ("MALLOC_MMAP_THRESHOLD_", "131072"),
+    ("MALLOC_TRIM_THRESHOLD_", "131072"),
+    // x264 (core 164) reads memory that it never wrote: one run in four gave a last segment with a few other bytes. 255 makes
+    // glibc fill all that it hands out with zeros, so the same pictures give the same bytes (mallopt(3), M_PERTURB).
+    ("MALLOC_PERTURB_", "255"),
+];
+
 /// Runs `verb` in a child. `subject` says for error messages what it works on ("a.mp4, 60.0 to 120.0 s").
 pub async fn run<J, R>(verb: &str, subject: &str, job: &J, limits: Limits, ctx: &Ctx, mut on_progress: impl FnMut(f64) + Send) -> Result<R>
 where
@@ -50,14 +65,7 @@ where
         .env("RIVULET_PARENT", std::process::id().to_string())
         // Files given by strangers are not a reason to scan the system for plug-ins again in every child.
         .env("GST_REGISTRY_FORK", "no")
-        // glibc keeps an arena per thread and hands back little of what decoders and encoders free: 1424 MB instead of 1072
-        // for two chunks of 1080p (benches/memory.py). Big blocks go straight back to the system.
-        .env("MALLOC_ARENA_MAX", "2")
-        // x264 (core 164) reads memory that it never wrote: one run in four gave a last segment with a few other bytes. 255
-        // makes glibc fill all that it hands out with zeros, so the same pictures give the same bytes (mallopt(3), M_PERTURB).
-        .env("MALLOC_PERTURB_", "255")
-        .env("MALLOC_MMAP_THRESHOLD_", "131072")
-        .env("MALLOC_TRIM_THRESHOLD_", "131072")
+        .envs(if ENCODERS.contains(&verb) { MALLOC } else { &[] }.iter().copied())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         // With GST_DEBUG set somebody wants to read along.

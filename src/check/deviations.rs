@@ -109,7 +109,7 @@ const KNOWN: &[Known] = &[
     },
     Known {
         rule: "apple-9.10",
-        holds: no_two_of_a_size,
+        holds: |p| no_two_of_a_size(p) || p.is_slides(),
         reason: "one variant per size and voice: a second of the highest size would double the most expensive part of the studio's upload",
         cost: |p| format!("{} kB more to encode and send", p.rungs.last().map(|r| r.bytes / 1000).unwrap_or(0)),
     },

@@ -15,11 +15,17 @@ use serde::Serialize;
 pub struct Args {
     #[command(flatten)]
     recording: Recording,
+    /// Encode nothing: predicted bytes are then a rough guess from the recording's own bit rate.
+    #[arg(long)]
+    quick: bool,
 }
 
 pub async fn run(args: Args, printer: &Printer, ctx: &Ctx) -> Result<u8> {
     let (encode, work) = args.recording.open()?;
-    let plan = encode.predicted(&work, ctx).await?;
+    let plan = match args.quick {
+        true => encode.plan(&work, ctx).await?.plan,
+        false => encode.predicted(&work, ctx).await?,
+    };
     match printer.json() {
         true => printer.object(&Line::from(&plan)),
         false => printer.data(&table(&plan)),

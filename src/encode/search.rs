@@ -62,7 +62,11 @@ pub fn samples(plan: &Plan) -> Vec<usize> {
         let segment = plan.boundaries.partition_point(|b| *b <= at).min(plan.segments()).saturating_sub(1);
         plan.weights.get(segment).map_or(0.0, |w| w.drawn)
     };
-    let moving = |i: &usize| plan.timelines.get(plan.slides[*i].part).is_some_and(|t| t.slides.iter().any(|s| s.moving && s.still_ns == plan.slides[*i].still_ns));
+    let moving = |i: &usize| {
+        plan.timelines
+            .get(plan.slides[*i].part)
+            .is_some_and(|t| t.slides.iter().any(|s| s.moving && s.still_ns == plan.slides[*i].still_ns))
+    };
     let mut all: Vec<usize> = (0..plan.slides.len()).filter(|i| !moving(i)).collect();
     all.sort_by(|a, b| fullness(b).total_cmp(&fullness(a)).then(a.cmp(b)));
     all.truncate(wanted);
@@ -284,7 +288,11 @@ mod tests {
         let size = Size { width: 320, height: 180 };
         let mut frame = Frame::new(size);
         let stride = frame.stride(0);
-        frame.plane_mut(0).iter_mut().enumerate().for_each(|(i, p)| *p = if (i / stride / 9 + i % stride / 16) % 2 == 0 { 40 } else { 210 });
+        frame
+            .plane_mut(0)
+            .iter_mut()
+            .enumerate()
+            .for_each(|(i, p)| *p = if (i / stride / 9 + i % stride / 16) % 2 == 0 { 40 } else { 210 });
         (1..3).for_each(|i| frame.plane_mut(i).fill(128));
         let picture = Arc::new(frame);
         let floor = RungPlan {
@@ -304,7 +312,8 @@ mod tests {
         };
         let distance = |crf| {
             let shown = recode(&Fragments::built_in(), &floor, "medium", "bt709", &picture, crf).unwrap();
-            picture.plane(0).iter().zip(shown.plane(0)).map(|(a, b)| a.abs_diff(*b) as u64).sum::<u64>() as f64 / picture.plane(0).len() as f64
+            picture.plane(0).iter().zip(shown.plane(0)).map(|(a, b)| a.abs_diff(*b) as u64).sum::<u64>() as f64
+                / picture.plane(0).len() as f64
         };
         let (fine, coarse) = (distance(16), distance(46));
         assert!(fine < 2.0 && coarse > fine, "{fine} {coarse}");

@@ -379,7 +379,12 @@ impl<'a> Pictures<'a> {
     }
 
     /// Hands the picture of stream time `wanted` to `then`; `None` where it cannot be had.
-    pub(super) fn show<T>(&mut self, wanted: u64, alive: &mut dyn FnMut(), then: impl FnOnce(&View, Colour) -> Result<T>) -> Result<Option<T>> {
+    pub(super) fn show<T>(
+        &mut self,
+        wanted: u64,
+        alive: &mut dyn FnMut(),
+        then: impl FnOnce(&View, Colour) -> Result<T>,
+    ) -> Result<Option<T>> {
         if let Some((frame, colour)) = self.kept.as_mut().and_then(|kept| kept.get(wanted)) {
             return then(&frame.view(), colour).map(Some);
         }

@@ -67,11 +67,11 @@ fn edges(luma: &[u8], columns: usize) -> f64 {
     (across + down) as f64 / (2.0 * 255.0 * luma.len().max(1) as f64)
 }
 
-/// Segments to be encoded before the rest, so that the rest can be told from them: half of a short lecture's up to twelve, a
-/// fifth of a long one's, at most [`MOST_SAMPLES`]; evenly from the lightest to the heaviest.
+/// Segments to be encoded before the rest, so that the rest can be told from them: three quarters of a short lecture's, half
+/// of a longer one's up to 16, a fifth of a long one's up to [`MOST_SAMPLES`]; evenly from the lightest to the heaviest.
 pub fn samples(plan: &Plan) -> Vec<usize> {
     let all = plan.segments();
-    let wanted = (all.div_ceil(2)).min(12).max(all.div_ceil(5)).min(MOST_SAMPLES);
+    let wanted = (all * 3).div_ceil(4).min(9).max(all.div_ceil(2).min(16)).max(all.div_ceil(5)).min(MOST_SAMPLES);
     let heaviness = |i: &usize| plan.weights.get(*i).map_or(0.0, |w| w.drawn * 8.0 + w.changed);
     let mut order: Vec<usize> = (0..all).collect();
     order.sort_by(|a, b| heaviness(a).total_cmp(&heaviness(b)).then(a.cmp(b)));

@@ -20,7 +20,11 @@ const REST_NS: u64 = 700_000_000;
 /// Blocks of a thumb (16 pixels of 720p) that a build changes at least. A mouse pointer covers four, where it was and where it is.
 const BUILD_BLOCKS: usize = 10;
 /// The share of what stood that a new slide takes away at least.
-const REPLACED: f64 = 0.3;
+const REPLACED: f64 = 0.2;
+/// Where as much of the picture changes, and so much of that had something on it before, text was exchanged, not added: two
+/// slides that have a large figure in common.
+const SWAPPED_AREA: f64 = 0.045;
+const SWAPPED: f64 = 0.4;
 /// The share of the picture that is new on any new slide, even where nothing stood before.
 const ANOTHER: f64 = 0.3;
 /// Levels by which a thumb's block differs visibly, and by which it stands out from its neighbours.
@@ -137,7 +141,10 @@ impl Difference {
         self.changed >= BUILD_BLOCKS
     }
     fn another(&self) -> bool {
-        self.changed as f64 >= ANOTHER * self.blocks as f64 || self.replaced as f64 >= REPLACED * self.ink.max(1) as f64
+        let (changed, replaced) = (self.changed as f64, self.replaced as f64);
+        changed >= ANOTHER * self.blocks as f64
+            || replaced >= REPLACED * self.ink.max(1) as f64
+            || changed >= SWAPPED_AREA * self.blocks as f64 && replaced >= SWAPPED * changed
     }
 }
 
