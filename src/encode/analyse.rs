@@ -4,7 +4,7 @@
 use super::decoder::{Decoder, init};
 use super::spool::Spool;
 use crate::child::{self, Limits, Reporter};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::picture::{Depth, Frame, Grid};
 use crate::pipeline::Fragments;
 use crate::probe::{Source, Video};
@@ -48,7 +48,11 @@ pub async fn features(source: &Source, colour: &str, fragments: &Fragments, out:
     if let Some(features) = Features::open(&file) {
         return Ok(Some(features));
     }
-    std::fs::create_dir_all(out).map_err(|e| Error::failed(format!("cannot make {}", out.display())).caused_by(e))?;
+    // Two runs look at a recording once: the second waits, and finds what the first saw.
+    let _claim = crate::workdir::claim(out, ctx).await?;
+    if let Some(features) = Features::open(&file) {
+        return Ok(Some(features));
+    }
     let task = source.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let fps = source.frames_ns.len() as f64 / source.duration_s.max(0.1);
     let mut job = Job {

@@ -18,7 +18,18 @@ pub fn fixture(name: &str) -> Option<PathBuf> {
 
 /// A profile of small rungs and short segments, so that tests are quick and joints many. Sizes and preset are of the kind
 /// that is shipped: at 160x90 and `veryfast` x264 gave other bytes for the same pictures in one run of four.
+/// Every recording gets the ladder of moving pictures.
 pub fn small_profile(dir: &Path, name: &str, chunk_s: f64) -> PathBuf {
+    profile_of(dir, name, chunk_s, 1.0)
+}
+
+/// The same, but every recording with pictures gets the ladder of slides.
+pub fn slide_profile(dir: &Path, name: &str, chunk_s: f64) -> PathBuf {
+    profile_of(dir, name, chunk_s, 0.0)
+}
+
+/// `share` is the share of time from which on slides count as a slide lecture.
+fn profile_of(dir: &Path, name: &str, chunk_s: f64, share: f64) -> PathBuf {
     let text = format!(
         r#"description = "for tests"
 classes = ["edge"]
@@ -46,6 +57,26 @@ height = 216
 crf = 28
 max = "150k"
 buffer_s = 2.0
+[slides]
+least_s = 0.6
+share = {share:.1}
+[[slides.rungs]]
+name = "low"
+height = 144
+crf = 34
+max = "60k"
+buffer_s = 4.0
+buffer_full = 0.9
+frame_rate = 4.0
+motion_frame_rate = 1.0
+[[slides.rungs]]
+name = "high"
+height = 216
+crf = 28
+max = "150k"
+buffer_s = 4.0
+buffer_full = 0.9
+frame_rate = 15.0
 [voice.opus]
 bitrate = "20k"
 packet_ms = 60
