@@ -122,7 +122,8 @@ fn a_lecture_of_slides_has_them() {
     let starts: Vec<f64> = found.iter().map(|s| s["start_s"].as_f64().unwrap()).collect();
     assert_eq!(starts.len(), wanted.len(), "{wanted:?}, found {starts:?}");
     // A slide may begin with the two seconds of camera before it.
-    let camera = |w: f64| truth["camera"].as_array().unwrap().iter().find(|c| c["end_s"] == w).map_or(w, |c| c["start_s"].as_f64().unwrap());
+    let camera =
+        |w: f64| truth["camera"].as_array().unwrap().iter().find(|c| c["end_s"] == w).map_or(w, |c| c["start_s"].as_f64().unwrap());
     for (start, wanted) in starts.iter().zip(&wanted) {
         assert!((start - wanted).abs() < 0.3 || (start - camera(*wanted)).abs() < 0.3, "{wanted:?}, found {starts:?}");
     }

@@ -61,7 +61,8 @@ fn pieces(slide: &Slide, timeline: &Timeline) -> Vec<(u64, u64, u64)> {
 
 /// The slide beside a speaker that takes one side of the picture; `None` for one that is laid over a corner.
 fn beside([x, y, w, h]: [f64; 4]) -> Option<[f64; 4]> {
-    let sides = [(h, [0.0, 0.0, x, 1.0]), (h, [x + w, 0.0, 1.0 - x - w, 1.0]), (w, [0.0, 0.0, 1.0, y]), (w, [0.0, y + h, 1.0, 1.0 - y - h])];
+    let sides =
+        [(h, [0.0, 0.0, x, 1.0]), (h, [x + w, 0.0, 1.0 - x - w, 1.0]), (w, [0.0, 0.0, 1.0, y]), (w, [0.0, y + h, 1.0, 1.0 - y - h])];
     let area = |r: &[f64; 4]| r[2] * r[3];
     let (along, slide) = sides.into_iter().max_by(|(_, a), (_, b)| area(a).total_cmp(&area(b)))?;
     (along >= 0.6 && area(&slide) >= 0.5).then_some(slide)

@@ -139,7 +139,11 @@ fn holds_trimmed(plan: &Plan, sources: &[Source]) {
         let (low, high) = (&pair[0], &pair[1]);
         assert!(low.size.height <= high.size.height && low.frame_rate <= high.frame_rate && low.max_bps < high.max_bps, "{low:?} {high:?}");
         // Moving pictures lose size; slides, their quality or their pictures.
-        assert!(if plan.shape == Shape::Slides { low.crf > high.crf || low.size.height < high.size.height } else { low.size.height < high.size.height });
+        assert!(if plan.shape == Shape::Slides {
+            low.crf > high.crf || low.size.height < high.size.height
+        } else {
+            low.size.height < high.size.height
+        });
     }
     assert!(!plan.rungs.is_empty());
 }
