@@ -471,13 +471,7 @@ fn the_small_file_plays_as_the_hls_does() {
     let floor = out.join("floor.mp4");
     let said = std::process::Command::new("ffmpeg").args(["-v", "warning", "-i"]).arg(&floor).args(["-f", "null", "-"]).output().unwrap();
     assert!(said.status.success() && said.stderr.is_empty(), "{}", String::from_utf8_lossy(&said.stderr));
-    let times = |file: &Path| {
-        let args = ["-v", "error", "-select_streams", "v", "-show_entries", "frame=pts_time", "-of", "csv=p=0"];
-        let text = std::process::Command::new("ffprobe").args(args).arg(file).output().unwrap().stdout;
-        let text = String::from_utf8(text).unwrap();
-        text.lines().filter_map(|l| l.trim_end_matches(',').parse::<f64>().ok()).collect::<Vec<_>>()
-    };
-    let (one, hls) = (times(&floor), times(&out.join("v-low.mp4")));
+    let (one, hls) = (whole::shown(&floor), whole::shown(&out.join("v-low.mp4")));
     assert!(one.len() > 50 && one.len() == hls.len(), "{} and {} pictures", one.len(), hls.len());
     assert!(one.iter().zip(&hls).all(|(a, b)| (a - b).abs() < 1e-5), "{one:?} {hls:?}");
     let (one, hls) = (whole::clicks(&floor), whole::clicks(&out.join("a-aac.mp4")));

@@ -188,13 +188,22 @@ fn ffmpeg(args: &[&str]) -> Vec<u8> {
     output.stdout
 }
 
-/// When white flashes begin in the highest rung, seconds: the picture's number times the recording's 40 ms.
+/// When the pictures of a video file are shown, seconds, edit list applied, in order.
+pub fn shown(video: &Path) -> Vec<f64> {
+    let args = ["-v", "error", "-select_streams", "v", "-show_entries", "frame=pts_time", "-of", "csv=p=0"];
+    let text = Command::new("ffprobe").args(args).arg(video).output().expect("ffprobe is in packages.txt").stdout;
+    String::from_utf8_lossy(&text).lines().filter_map(|l| l.trim_end_matches(',').parse::<f64>().ok()).collect()
+}
+
+/// When white flashes begin in the highest rung, seconds.
 pub fn flashes(package: &Path) -> Vec<f64> {
     let video = package.join("v-high.mp4");
     let bytes = ffmpeg(&["-i", video.to_str().unwrap(), "-vf", "scale=16:16", "-vsync", "0", "-f", "rawvideo", "-pix_fmt", "gray", "-"]);
     let means: Vec<u32> = bytes.chunks(256).map(|f| f.iter().map(|b| *b as u32).sum::<u32>() / 256).collect();
+    let times = shown(&video);
+    assert_eq!(times.len(), means.len());
     let rises = means.windows(2).enumerate().filter(|(_, w)| w[0] < 128 && w[1] >= 128);
-    rises.map(|(i, _)| (i + 1) as f64 * 0.040).collect()
+    rises.map(|(i, _)| times[i + 1]).collect()
 }
 
 /// When clicks begin in a voice file, seconds, edit list applied.
