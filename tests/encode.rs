@@ -454,7 +454,7 @@ fn captions_go_the_whole_way() {
     let (a, b) = (digests(&out), digests(&other));
     assert!(a["v-low.mp4"] == b["v-low.mp4"] && a["floor.mp4"] == b["floor.mp4"] && a["c-en.vtt"] != b["c-en.vtt"]);
     for (captions, code) in [(format!("vi={}", bad.display()), 4), ("vi".to_string(), 2), (format!("VI_={}", en.display()), 2)] {
-        let refused = encode(&run.dir().join("refused"), &[captions.clone()]);
+        let refused = encode(&run.dir().join("refused"), std::slice::from_ref(&captions));
         assert_eq!(refused.code, code, "{captions}: {}", refused.err);
     }
 }
