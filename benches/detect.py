@@ -170,7 +170,7 @@ def main():
     patterns = options.only.split(",")
     for group, file, labels, spans in recordings(media, options.decks, lambda name: any(fnmatch.fnmatch(name, p) for p in patterns)):
         try:
-            timeline = timeline_of(common.plan(file))
+            timeline = timeline_of(common.plan(file, ["--quick"]))
         except SystemExit as failed:
             print(f"detect: {file.name}: no plan: {failed}", flush=True)
             timeline, ok = {"slides": []}, False

@@ -5,7 +5,7 @@ use crate::error::{Error, Kind, Result, ResultExt};
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -81,6 +81,8 @@ pub struct OneStream {
     state: Mutex<State>,
     /// Packets that went into its decoders: the sign that a pipeline is at work though nothing comes out.
     packets: AtomicU64,
+    /// Packets of pictures came without a time of showing: the decoder counts pictures to tell it.
+    pub untimed: AtomicBool,
 }
 
 #[derive(Default)]
@@ -153,6 +155,9 @@ pub fn one_stream(
             let counter = counter.clone();
             pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
                 counter.packets.fetch_add(1, Ordering::Relaxed);
+                if info.buffer().is_some_and(|buffer| buffer.pts().is_none()) {
+                    counter.untimed.store(true, Ordering::Relaxed);
+                }
                 match info.buffer() {
                     Some(buffer) if references_only && !is_reference(pad, buffer) => gst::PadProbeReturn::Drop,
                     _ => gst::PadProbeReturn::Ok,

@@ -1,5 +1,5 @@
-//! The work directory: `<root>/plans/<plan digest>/` holds what one plan has made so far, `<root>/cache/` what is known of
-//! files. There is no job database: what exists is done, what is missing is work. Every file gets its name by rename.
+//! The work directory: `<root>/plans/<plan digest>/` holds what one plan has made so far, `<root>/analysis/<digest>/` what was
+//! seen in one recording, `<root>/cache/` what is known of files. There is no job database: what exists is done, what is missing is work. Every file gets its name by rename.
 
 pub mod plans;
 
@@ -32,40 +32,53 @@ impl WorkDir {
         &self.root
     }
 
-    /// Takes the directory of one plan for this process alone; waits, and says so, while another holds it. The kernel
-    /// frees the lock when its holder dies.
+    /// Takes the directory of one plan for this process alone; waits, and says so, while another holds it.
     pub async fn claim(&self, plan: &Digest, ctx: &Ctx) -> Result<Claim> {
-        let dir = self.root.join("plans").join(plan.to_string());
-        let mut said = false;
-        loop {
-            ctx.check()?;
-            fs::create_dir_all(&dir).doing(|| format!("cannot make {}", dir.display()))?;
-            let lock = File::options()
-                .create(true)
-                .truncate(false)
-                .write(true)
-                .open(dir.join("lock"))
-                .doing(|| format!("cannot write in {}", dir.display()))?;
-            match lock.try_lock() {
-                // `clean` may have removed the directory between the open and the lock.
-                Ok(()) if is_at(&lock, &dir.join("lock")) => {
-                    sweep(&dir)?;
-                    return Ok(Claim { dir, _lock: lock });
-                }
-                Ok(()) => continue,
-                Err(fs::TryLockError::WouldBlock) => {}
-                Err(fs::TryLockError::Error(e)) => return Err(Error::failed(format!("cannot lock {}", dir.display())).caused_by(e)),
-            }
-            if !said {
-                ctx.note("another rivulet works on this very recording and profile; waiting for it");
-                said = true;
-            }
-            tokio::select! { biased; () = ctx.cancel.cancelled() => {}, () = tokio::time::sleep(std::time::Duration::from_millis(300)) => {} }
-        }
+        claim(&self.root.join("plans").join(plan.to_string()), ctx).await
     }
 }
 
-/// One plan's directory, held exclusively until dropped.
+/// Makes a directory and takes it for this process alone; waits, and says so, while another holds it. The kernel frees the
+/// lock when its holder dies.
+pub async fn claim(dir: &Path, ctx: &Ctx) -> Result<Claim> {
+    let mut said = false;
+    loop {
+        ctx.check()?;
+        fs::create_dir_all(dir).doing(|| format!("cannot make {}", dir.display()))?;
+        let lock = match File::options().create(true).truncate(false).write(true).open(dir.join(LOCK)) {
+            // `clean` removed the directory since it was made.
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
+            opened => opened.doing(|| format!("cannot write in {}", dir.display()))?,
+        };
+        match lock.try_lock() {
+            // `clean` may have removed the directory between the open and the lock.
+            Ok(()) if is_at(&lock, &dir.join(LOCK)) => {
+                sweep(dir)?;
+                return Ok(Claim { dir: dir.to_path_buf(), _lock: lock });
+            }
+            Ok(()) => continue,
+            Err(fs::TryLockError::WouldBlock) => {}
+            Err(fs::TryLockError::Error(e)) => return Err(Error::failed(format!("cannot lock {}", dir.display())).caused_by(e)),
+        }
+        if !said {
+            ctx.note("another rivulet works on this very recording and profile; waiting for it");
+            said = true;
+        }
+        tokio::select! { biased; () = ctx.cancel.cancelled() => {}, () = tokio::time::sleep(std::time::Duration::from_millis(300)) => {} }
+    }
+}
+
+/// Keeps a directory from being taken or freed while the file lives, together with others who only read in it. `None`: it
+/// is being written or freed, or was never taken.
+pub fn share(dir: &Path) -> Option<File> {
+    let lock = File::open(dir.join(LOCK)).ok()?;
+    (lock.try_lock_shared().is_ok() && is_at(&lock, &dir.join(LOCK))).then_some(lock)
+}
+
+/// The file in a directory by whose lock it is held.
+const LOCK: &str = "lock";
+
+/// A directory, of one plan or one recording's analysis, held exclusively until dropped.
 #[derive(Debug)]
 pub struct Claim {
     dir: PathBuf,

@@ -449,13 +449,41 @@ const FAULTS: &[(&str, &str, Plant, &[&str])] = &[
         },
         &[],
     ),
+    ("rivulet-slides", "a poster that is no picture", |d| std::fs::write(d.join("poster.webp"), "RIFE").unwrap(), &[]),
+    ("rivulet-slides", "a poster too small to see", |d| std::fs::write(d.join("poster.webp"), webp(8, 90)).unwrap(), &[]),
+    ("rivulet-slides", "a track of no slides", |d| std::fs::write(d.join("slides.vtt"), "WEBVTT\n").unwrap(), &[]),
 ];
+
+fn webp(side: u32, grey: u8) -> Vec<u8> {
+    let mut out = Vec::new();
+    let pixels = vec![grey; (side * side * 3) as usize];
+    image_webp::WebPEncoder::new(&mut out).encode(&pixels, side, side, image_webp::ColorType::Rgb8).unwrap();
+    out
+}
+
+fn slide() -> rivulet::package::slides::Slide {
+    rivulet::package::slides::Slide {
+        file: rivulet::package::slides::file_name(0),
+        start_s: 0.0,
+        end_s: 16.0,
+        steps_s: Vec::new(),
+        title: None,
+        text: String::new(),
+        width: 16,
+        height: 16,
+        bytes: 100,
+        score: 90.0,
+        figure_score: None,
+        x_height_px: None,
+    }
+}
 
 /// Faults of package.json and of the directory: digests are not brought into line afterwards.
 const UNSEALED: &[(&str, &str, Plant)] = &[
     ("rivulet-files", "a file gone", |d| std::fs::remove_file(d.join("poster.webp")).unwrap()),
     ("rivulet-files", "a file too many", |d| std::fs::write(d.join("stray.txt"), "x").unwrap()),
-    ("rivulet-digest", "a flipped byte", |d| std::fs::write(d.join("poster.webp"), "RIFE").unwrap()),
+    ("rivulet-digest", "another picture", |d| std::fs::write(d.join("poster.webp"), webp(16, 91)).unwrap()),
+    ("rivulet-slides", "a slide without its still", |d| change(d, |p| p.slides.push(slide()))),
     ("rivulet-digest", "a wrong digest", |d| change(d, |p| p.files.get_mut("v-72p.mp4").unwrap().sha256 = p.plan)),
     ("rivulet-digest", "wrong bytes", |d| change(d, |p| p.files.get_mut("poster.webp").unwrap().bytes = 9)),
     ("rivulet-segment-digest", "a flipped byte of media", |d| patch(d, "a-aac.mp4", b"mdat", 1, 50, &[0xee])),

@@ -110,7 +110,10 @@ def package_fault(rivulet, directory, log, limit_s):
         rules = sorted({f"{f.get('rule')}" for f in checked.lines("finding") if f.get("level") == "must"})
         return f"check: exit {checked.code} {' '.join(rules)}"
     for playlist in sorted(directory.glob("[va]-*.m3u8")) + [directory / "master.m3u8"]:
-        decoded = Ended(["ffmpeg", "-v", "error", "-xerror", "-nostdin", "-i", playlist, "-map", "0", "-f", "null", "-"], limit_s, f"{log}.ffmpeg")
+        # Every picture at its own time: ffmpeg would else put them on a grid of the rate that it guesses from the first seconds,
+        # and two of a sparse lecture may fall on one place of it.
+        as_it_is = ["-vsync", "passthrough", "-enc_time_base:v", "-1"]
+        decoded = Ended(["ffmpeg", "-v", "error", "-xerror", "-nostdin", "-i", playlist, "-map", "0", *as_it_is, "-f", "null", "-"], limit_s, f"{log}.ffmpeg")
         if decoded.code != 0 or decoded.err.strip():
             return f"ffmpeg on {playlist.name}: exit {decoded.code} {decoded.err.strip().splitlines()[:1]}"
     return None

@@ -4,8 +4,8 @@
 mod whole;
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use whole::{Run, fixture, small_profile, started};
+use std::path::{Path, PathBuf};
+use whole::{Run, fixture, slide_profile, small_profile, started};
 
 /// SHA-256 by file name, from package.json; what differs by plan alone (package.json itself) is left out.
 fn digests(package: &Path) -> BTreeMap<String, String> {
@@ -22,22 +22,141 @@ fn joints(name: &str, access: &str) {
     let run = Run::new();
     let probed = run.rivulet(&["--json", "probe", recording.to_str().unwrap()]);
     assert_eq!(probed.json("source")["access"], access, "{name}");
-    let mut made = Vec::new();
-    for (label, chunk_s) in [("many", 1.2), ("one", 300.0)] {
-        let profile = small_profile(run.dir(), label, chunk_s);
-        let out = run.dir().join(label);
-        let done =
-            run.rivulet(&["encode", recording.to_str().unwrap(), "-o", out.to_str().unwrap(), "--profile", profile.to_str().unwrap()]);
-        assert_eq!(done.code, 0, "{name}: {}", done.err);
-        made.push(digests(&out));
+    // Pictures that move, and the same taken for slides: few pictures, segments at changes.
+    for (shape, profile_of) in [("motion", small_profile as fn(&Path, &str, f64) -> PathBuf), ("slides", slide_profile)] {
+        let mut made = Vec::new();
+        let mut chunks = Vec::new();
+        for (pass, chunk_s) in [("many", 1.2), ("one", 300.0)] {
+            let label = format!("{shape}-{pass}");
+            let profile = profile_of(run.dir(), &label, chunk_s);
+            let out = run.dir().join(&label);
+            let mut command = run.command();
+            command.env("RIVULET_WORK", run.dir().join(format!("work-{label}")));
+            command.arg("encode").arg(&recording).arg("-o").arg(&out).arg("--profile").arg(&profile);
+            let done = command.output().unwrap();
+            assert!(done.status.success(), "{name}: {}", String::from_utf8_lossy(&done.stderr));
+            made.push(digests(&out));
+            chunks.push(chunk_inodes(&run.dir().join(format!("work-{label}"))).len());
+        }
+        assert!(chunks[1] < chunks[0], "{name}, {shape}: {chunks:?} chunks compare nothing");
+        assert_eq!(made[0], made[1], "{name}, {shape}");
     }
-    let chunks = std::fs::read_dir(run.work().join("plans")).unwrap().flatten().map(|plan| {
-        let names = std::fs::read_dir(plan.path()).unwrap().flatten().map(|e| e.file_name().into_string().unwrap());
-        names.filter(|n| n.ends_with(".chunk")).count()
-    });
-    let chunks: Vec<usize> = chunks.collect();
-    assert!(chunks.iter().min() < chunks.iter().max(), "{name}: {chunks:?} chunks compare nothing");
-    assert_eq!(made[0], made[1], "{name}");
+}
+
+/// The whole package, package.json too, file by file.
+fn files(package: &Path) -> BTreeMap<String, Vec<u8>> {
+    let (mut all, mut folders) = (BTreeMap::new(), vec![package.to_path_buf()]);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => folders.push(path),
+                false => drop(all.insert(path.strip_prefix(package).unwrap().display().to_string(), std::fs::read(&path).unwrap())),
+            }
+        }
+    }
+    all
+}
+
+/// What differs between two packages, by name.
+fn differing(a: &Path, b: &Path) -> Vec<String> {
+    let (a, b) = (files(a), files(b));
+    a.keys().chain(b.keys()).filter(|k| a.get(*k) != b.get(*k)).cloned().collect()
+}
+
+/// What was made before an encode changes no byte of the package: segments that `plan` made to predict the others, and
+/// pictures that the analysis kept.
+#[test]
+fn samples_and_kept_pictures_change_no_byte() {
+    let Some(recording) = fixture("lecture.mp4") else { return };
+    let run = Run::new();
+    let profile = slide_profile(run.dir(), "p", 10.0);
+    let rivulet = |work: &str, verb: &str, more: &[&Path]| {
+        let mut command = run.command();
+        command.env("RIVULET_WORK", run.dir().join(work)).arg(verb).arg(&recording).arg("--profile").arg(&profile);
+        let output = command.args(more).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    let encode = |work: &str, out: &Path| rivulet(work, "encode", &[Path::new("-o"), out]);
+    let (alone, planned, decoded) = (run.dir().join("alone"), run.dir().join("planned"), run.dir().join("decoded"));
+    encode("w1", &alone);
+    rivulet("w2", "plan", &[]);
+    let samples = chunk_inodes(&run.dir().join("w2"));
+    assert!(samples.len() > 3 && samples.keys().all(|name| name.starts_with('s')), "{samples:?}");
+    encode("w2", &planned);
+    assert_eq!(differing(&alone, &planned), [""; 0], "after `plan`");
+
+    // The same analysis without its pictures, and nothing of the plan: all is decoded.
+    let kept: Vec<_> = std::fs::read_dir(run.dir().join("w1/analysis")).unwrap().map(|e| e.unwrap().path()).collect();
+    assert_eq!(kept.len(), 1);
+    let index = kept[0].join("pictures.json");
+    assert!(std::fs::metadata(&index).unwrap().len() > 200, "the analysis kept no pictures");
+    let features = std::fs::metadata(kept[0].join("features")).unwrap();
+    std::fs::remove_file(&index).unwrap();
+    std::fs::remove_dir_all(run.dir().join("w1/plans")).unwrap();
+    encode("w1", &decoded);
+    assert!(!index.exists() && std::fs::metadata(kept[0].join("features")).unwrap().modified().unwrap() == features.modified().unwrap());
+    assert_eq!(differing(&alone, &decoded), [""; 0], "without kept pictures");
+}
+
+/// A lecture of slides with the shipped profile: its shape, its slides with stills and text, a floor that a weak link
+/// carries, a package that the checker passes. And `clean` shows and frees what was seen in it.
+#[test]
+fn a_lecture_of_slides_has_them() {
+    let Some(recording) = fixture("lecture.mp4") else { return };
+    let truth: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(recording.with_file_name("lecture.truth.json")).unwrap()).unwrap();
+    let run = Run::new();
+    let out = run.dir().join("out");
+    let done = run.rivulet(&["--json", "encode", recording.to_str().unwrap(), "-o", out.to_str().unwrap()]);
+    assert_eq!(done.code, 0, "{}", done.err);
+    let package: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(out.join("package.json")).unwrap()).unwrap();
+    assert_eq!(package["shape"], "slides");
+    // Bullets that build are one slide with steps.
+    let begins = |wanted: &dyn Fn(&str) -> bool| -> Vec<f64> {
+        let slides = truth["slides"].as_array().unwrap().iter();
+        slides.filter(|s| wanted(s["shown"].as_str().unwrap())).map(|s| s["start_s"].as_f64().unwrap()).collect()
+    };
+    let wanted = begins(&|shown| !["bullets 2", "bullets 3"].contains(&shown));
+    let found = package["slides"].as_array().unwrap();
+    let starts: Vec<f64> = found.iter().map(|s| s["start_s"].as_f64().unwrap()).collect();
+    assert_eq!(starts.len(), wanted.len(), "{wanted:?}, found {starts:?}");
+    // A slide may begin with the two seconds of camera before it.
+    let camera =
+        |w: f64| truth["camera"].as_array().unwrap().iter().find(|c| c["end_s"] == w).map_or(w, |c| c["start_s"].as_f64().unwrap());
+    for (start, wanted) in starts.iter().zip(&wanted) {
+        assert!((start - wanted).abs() < 0.3 || (start - camera(*wanted)).abs() < 0.3, "{wanted:?}, found {starts:?}");
+    }
+    let stills = std::fs::read_dir(out.join("slides")).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+    let stills: Vec<String> = stills.filter(|n| n.ends_with(".webp")).collect();
+    assert_eq!(stills.len(), starts.len());
+    let cues = std::fs::read_to_string(out.join("slides.vtt")).unwrap();
+    assert_eq!(cues.matches(" --> ").count(), starts.len(), "{cues}");
+    for name in &stills {
+        assert!(cues.contains(name.as_str()), "{name} in {cues}");
+    }
+    // A floor that the RFC's peak of 100 kbit/s holds, with either voice.
+    let floor = std::fs::read_to_string(out.join("floor.m3u8")).unwrap();
+    let peaks: Vec<u64> = floor
+        .lines()
+        .filter_map(|l| l.strip_prefix("#EXT-X-STREAM-INF:BANDWIDTH="))
+        .map(|l| l.split(',').next().unwrap().parse().unwrap())
+        .collect();
+    assert!(peaks.len() == 2 && peaks.iter().all(|p| *p <= 100_000), "{floor}");
+    let checked = run.rivulet(&["check", out.to_str().unwrap()]);
+    assert_eq!(checked.code, 0, "{}", checked.out);
+
+    let shown = run.rivulet(&["--json", "clean"]);
+    let (analyses, whole) = (shown.json("analyses"), shown.json("cleaned"));
+    assert_eq!((analyses["recordings"].as_u64(), analyses["in_use"].as_u64()), (Some(1), Some(0)));
+    let bytes = analyses["bytes"].as_u64().unwrap();
+    assert!(bytes > 10_000 && whole["left_bytes"].as_u64().unwrap() > bytes, "{}", shown.out);
+    let kept = run.rivulet(&["--json", "clean", "--yes"]);
+    assert_eq!(kept.json("analyses")["freed_bytes"], 0, "only with --all");
+    let freed = run.rivulet(&["--json", "clean", "--yes", "--all"]);
+    assert_eq!(freed.json("analyses")["freed_bytes"].as_u64(), Some(bytes), "{}", freed.out);
+    assert_eq!(freed.json("cleaned")["left_bytes"], 0, "{}", freed.out);
+    assert_eq!(std::fs::read_dir(run.work().join("analysis")).unwrap().count(), 0);
 }
 
 #[test]
@@ -335,7 +454,7 @@ fn captions_go_the_whole_way() {
     let (a, b) = (digests(&out), digests(&other));
     assert!(a["v-low.mp4"] == b["v-low.mp4"] && a["floor.mp4"] == b["floor.mp4"] && a["c-en.vtt"] != b["c-en.vtt"]);
     for (captions, code) in [(format!("vi={}", bad.display()), 4), ("vi".to_string(), 2), (format!("VI_={}", en.display()), 2)] {
-        let refused = encode(&run.dir().join("refused"), &[captions.clone()]);
+        let refused = encode(&run.dir().join("refused"), std::slice::from_ref(&captions));
         assert_eq!(refused.code, code, "{captions}: {}", refused.err);
     }
 }
@@ -352,13 +471,7 @@ fn the_small_file_plays_as_the_hls_does() {
     let floor = out.join("floor.mp4");
     let said = std::process::Command::new("ffmpeg").args(["-v", "warning", "-i"]).arg(&floor).args(["-f", "null", "-"]).output().unwrap();
     assert!(said.status.success() && said.stderr.is_empty(), "{}", String::from_utf8_lossy(&said.stderr));
-    let times = |file: &Path| {
-        let args = ["-v", "error", "-select_streams", "v", "-show_entries", "frame=pts_time", "-of", "csv=p=0"];
-        let text = std::process::Command::new("ffprobe").args(args).arg(file).output().unwrap().stdout;
-        let text = String::from_utf8(text).unwrap();
-        text.lines().filter_map(|l| l.trim_end_matches(',').parse::<f64>().ok()).collect::<Vec<_>>()
-    };
-    let (one, hls) = (times(&floor), times(&out.join("v-low.mp4")));
+    let (one, hls) = (whole::shown(&floor), whole::shown(&out.join("v-low.mp4")));
     assert!(one.len() > 50 && one.len() == hls.len(), "{} and {} pictures", one.len(), hls.len());
     assert!(one.iter().zip(&hls).all(|(a, b)| (a - b).abs() < 1e-5), "{one:?} {hls:?}");
     let (one, hls) = (whole::clicks(&floor), whole::clicks(&out.join("a-aac.mp4")));

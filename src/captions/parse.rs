@@ -113,7 +113,10 @@ impl Reader<'_> {
     fn cue(&mut self, lines: &[(usize, &str)], at: usize, found: Times) -> usize {
         let number = lines[at].0;
         for (wrong, what) in [
-            (found.comma == self.vtt, if self.vtt { "commas in times became dots" } else { "dots in times became commas" }),
+            (
+                if self.vtt { found.comma } else { found.dot },
+                if self.vtt { "commas in times became dots" } else { "dots in times became commas" },
+            ),
             (found.no_hours && !self.vtt, "missing hours of times were put in"),
             (found.no_millis, "missing milliseconds of times were put in"),
             (found.odd, "misspelt times or arrows were put right"),
@@ -155,6 +158,7 @@ struct Times<'a> {
     /// What stands behind them.
     rest: &'a str,
     comma: bool,
+    dot: bool,
     no_hours: bool,
     no_millis: bool,
     odd: bool,
@@ -175,6 +179,7 @@ fn times(line: &str) -> Option<Times<'_>> {
         end_ms: end.ms,
         rest: rest.trim(),
         comma: start.comma || end.comma,
+        dot: start.dot || end.dot,
         no_hours: start.no_hours || end.no_hours,
         no_millis: start.no_millis || end.no_millis,
         odd: start.odd || end.odd || arrow != "-->",
@@ -184,6 +189,7 @@ fn times(line: &str) -> Option<Times<'_>> {
 struct Time {
     ms: u64,
     comma: bool,
+    dot: bool,
     no_hours: bool,
     no_millis: bool,
     odd: bool,
@@ -224,6 +230,7 @@ fn time(text: &str) -> Option<(Time, &str)> {
     let time = Time {
         ms: ((hours * 60 + minutes) * 60 + seconds) * 1000 + thousandths,
         comma: mark == Some(',') && digits > 0,
+        dot: mark == Some('.') && digits > 0,
         no_hours: parts.len() == 2,
         no_millis: digits == 0,
         odd,

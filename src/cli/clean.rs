@@ -11,15 +11,15 @@ use std::time::{Duration, SystemTime};
 
 /// Shows what the work directory holds, and frees it.
 ///
-/// It holds chunks of unfinished and finished encodes, the packages that publish made, digests and probe results. --yes
-/// frees what no running Rivulet uses; an encode whose chunks were freed begins anew. Courses, stores (they have their own
+/// It holds chunks of unfinished and finished encodes, the packages that publish made, what was seen in recordings, digests
+/// and probe results. --yes frees what no running Rivulet uses; an encode whose chunks were freed begins anew. Courses, stores (they have their own
 /// copy of what was published) and the packages of `encode -o` are elsewhere and are never touched.
 #[derive(clap::Args)]
 pub struct Args {
     /// Frees, instead of only showing.
     #[arg(long, short)]
     yes: bool,
-    /// Also the digests and probe results: every recording is then read once more.
+    /// Also what is known of recordings (digests, probe results, what was seen): each is then read and looked at once more.
     #[arg(long)]
     all: bool,
     /// The work directory (else $RIVULET_WORK, else the user's cache directory).
@@ -32,6 +32,7 @@ pub struct Args {
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Line<'a> {
     Work { plan: &'a Digest, title: Option<&'a str>, bytes: u64, last_use_s: u64, in_use: bool, freed_bytes: u64 },
+    Analyses { recordings: usize, bytes: u64, in_use: usize, freed_bytes: u64 },
     Cache { bytes: u64, freed_bytes: u64 },
     Cleaned { dir: &'a PathBuf, freed_bytes: u64, left_bytes: u64 },
 }
@@ -65,6 +66,29 @@ pub async fn run(args: Args, printer: &Printer, ctx: &Ctx) -> Result<u8> {
             ),
         );
     }
+    let analyses = work.analyses();
+    let (mut freed, mut in_use) = (0, 0);
+    for analysis in &analyses {
+        let free = args.yes && args.all && !analysis.in_use;
+        let gone = if free { analysis.free()? } else { Some(0) };
+        in_use += (analysis.in_use || gone.is_none()) as usize;
+        freed += gone.unwrap_or(0);
+    }
+    let (recordings, bytes) = (analyses.len(), analyses.iter().map(|a| a.bytes).sum::<u64>());
+    (freed_all, held_all) = (freed_all + freed, held_all + bytes);
+    line(
+        Line::Analyses { recordings, bytes, in_use, freed_bytes: freed },
+        format!(
+            "{:>10}  {:>12}  {:<10}  what was seen in {recordings} recording(s)",
+            Bytes(bytes).to_string(),
+            "",
+            match (in_use, freed) {
+                (1.., _) => "in use",
+                (_, 1..) => "freed",
+                _ => "kept",
+            }
+        ),
+    );
     let cache = work.cache_bytes();
     let freed = if args.yes && args.all { work.free_cache() } else { 0 };
     (freed_all, held_all) = (freed_all + freed, held_all + cache);
@@ -84,7 +108,7 @@ pub async fn run(args: Args, printer: &Printer, ctx: &Ctx) -> Result<u8> {
         format!("{}: {} freed, {} left", dir.display(), Bytes(freed_all), Bytes(left)),
     );
     if !args.yes && held_all > 0 {
-        printer.talk("hint: `rivulet clean --yes` frees what is not in use, `--all` the digests and probe results too");
+        printer.talk("hint: `rivulet clean --yes` frees what is not in use, `--all` what is known of recordings too");
     }
     Ok(0)
 }

@@ -4,7 +4,7 @@
 use super::decoder::{Decoder, init};
 use super::spool::Spool;
 use crate::child::{self, Limits, Reporter};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::picture::{Depth, Frame, Grid};
 use crate::pipeline::Fragments;
 use crate::probe::{Source, Video};
@@ -29,7 +29,7 @@ pub struct Job {
 }
 
 /// Version of what features mean; raised when the same pictures would give others.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// Pictures are at most this far apart when those are skipped that nothing refers to; else none is.
 const DENSE_NS: u64 = 220_000_000;
@@ -48,7 +48,11 @@ pub async fn features(source: &Source, colour: &str, fragments: &Fragments, out:
     if let Some(features) = Features::open(&file) {
         return Ok(Some(features));
     }
-    std::fs::create_dir_all(out).map_err(|e| Error::failed(format!("cannot make {}", out.display())).caused_by(e))?;
+    // Two runs look at a recording once: the second waits, and finds what the first saw.
+    let _claim = crate::workdir::claim(out, ctx).await?;
+    if let Some(features) = Features::open(&file) {
+        return Ok(Some(features));
+    }
     let task = source.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let fps = source.frames_ns.len() as f64 / source.duration_s.max(0.1);
     let mut job = Job {
@@ -66,7 +70,7 @@ pub async fn features(source: &Source, colour: &str, fragments: &Fragments, out:
     };
     let began = std::time::Instant::now();
     let mut widest: Result<u64> = child::run("analyse", &task, &job, limits, ctx, watch).await;
-    // Sparse references, or a crash in a decoder that does not like the gaps: all pictures, then.
+    // Sparse references, packets without times, or a crash in a decoder that does not like the gaps: all pictures, then.
     if job.skip && !matches!(&widest, Ok(ns) if *ns <= DENSE_NS) {
         ctx.check()?;
         job.skip = false;
@@ -82,7 +86,8 @@ pub async fn features(source: &Source, colour: &str, fragments: &Fragments, out:
     Ok(Features::open(&file))
 }
 
-/// The child's side; the widest gap between pictures that were looked at, nanoseconds.
+/// The child's side; the widest gap between pictures that were looked at, nanoseconds. All too wide where pictures were left
+/// out of a stream whose decoder must count them: raw H.264, AVI.
 pub fn run(job: Job, reporter: &mut Reporter) -> Result<u64> {
     init()?;
     let mut decoder = Decoder::open(&job.fragments, &job.path, &job.video, None, job.times.clone(), job.skip, &mut || reporter.alive())?;
@@ -109,6 +114,9 @@ pub fn run(job: Job, reporter: &mut Reporter) -> Result<u64> {
         widest = widest.max(last.map_or(0, |last| ns - last));
         last = Some(ns);
         reporter.progress(ns as f64 / 1e9);
+        if job.skip && decoder.counted() {
+            return Ok(u64::MAX);
+        }
         if job.skip && widest > DENSE_NS {
             return Ok(widest);
         }

@@ -124,6 +124,11 @@ impl Decoder {
         self.samples.fault.clone().or_else(missing)
     }
 
+    /// Whether the decoder had to count pictures to tell their times so far: with some left out it counts wrong.
+    pub fn counted(&self) -> bool {
+        self.samples.stream.untimed.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
     fn time(&mut self, sample: &gst::Sample) -> Option<u64> {
         let Some((times, seen)) = &mut self.times else { return stream_time(sample) };
         *seen += 1;

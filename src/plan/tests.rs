@@ -47,17 +47,20 @@ pub fn source(width: u32, height: u32, frames_ns: Vec<u64>, audio_s: f64) -> Sou
 }
 
 pub fn make(sources: &[Source], profile: &str) -> Result<Plan> {
-    let profile = crate::profile::load(profile).unwrap();
+    make_seen(sources, &vec![None; sources.len()], &crate::profile::load(profile).unwrap(), None)
+}
+
+fn make_seen(sources: &[Source], features: &[Option<Features>], profile: &Profile, trim: Option<(f64, f64)>) -> Result<Plan> {
     plan(&Request {
         captions: Default::default(),
         sources,
-        features: &vec![None; sources.len()],
-        profile: &profile,
+        features,
+        profile,
         pipelines: Digest::of(b""),
         fingerprint: BTreeMap::new(),
         title: "Suy hô hấp".into(),
         language: "vi".into(),
-        trim: None,
+        trim,
         floor: None,
     })
 }
@@ -66,38 +69,115 @@ fn at_25(seconds: u64) -> Vec<u64> {
     (0..seconds * 25).map(|i| i * 40_000_000).collect()
 }
 
+/// Every rule of the plan of whole recordings.
 fn holds(plan: &Plan, sources: &[Source]) {
+    let lengths: Vec<u64> = sources.iter().map(|s| s.end_ns() - s.start_ns()).collect();
+    // The lecture lasts as long as the recording.
+    assert_eq!(plan.duration().ticks(), lengths.iter().map(|ns| MediaTime::from_ns(*ns).ticks()).sum::<u64>());
+    holds_trimmed(plan, sources);
+}
+
+fn holds_trimmed(plan: &Plan, sources: &[Source]) {
     let all: Vec<Slot> = plan.chunks.iter().flat_map(|c| c.slots.iter().copied()).collect();
     // Times rise strictly, from zero to before the end.
     assert_eq!(all[0].at, MediaTime::ZERO);
     assert!(all.windows(2).all(|w| w[0].at < w[1].at));
     assert!(all.last().unwrap().at < plan.duration());
-    // Chunks are whole runs of segments that join, and every segment begins with a picture at its boundary.
+    // Chunks are whole runs of segments that join, each of one part.
     assert!(plan.boundaries.windows(2).all(|w| w[0] < w[1]));
     assert_eq!(plan.chunks[0].segments.0, 0);
     assert_eq!(plan.chunks.last().unwrap().segments.1, plan.segments());
-    assert!(plan.chunks.windows(2).all(|w| w[0].segments.1 == w[1].segments.0));
+    assert!(plan.chunks.windows(2).all(|w| w[0].segments.1 == w[1].segments.0 && w[0].part <= w[1].part));
+    let every = (1u16 << plan.rungs.len()) - 1;
     for chunk in &plan.chunks {
-        assert_eq!(chunk.slots[0].at, plan.boundaries[chunk.segments.0]);
-        for s in chunk.segments.0..chunk.segments.1 {
-            assert!(chunk.slots.iter().any(|slot| slot.at == plan.boundaries[s]), "segment {s} has no picture at its start");
+        let (first, last) = chunk.segments;
+        assert!(first < last);
+        let part = &plan.parts[chunk.part];
+        assert!(part.offset <= plan.boundaries[first] && plan.boundaries[last] <= part.end());
+        assert!(chunk.slots.iter().all(|slot| (plan.boundaries[first]..plan.boundaries[last]).contains(&slot.at)));
+        assert_eq!(chunk.slots[0].at, plan.boundaries[first]);
+        // Every segment begins with a picture at its boundary, on all rungs.
+        for s in first..last {
+            let begins = chunk.slots.iter().find(|slot| slot.at == plan.boundaries[s]);
+            assert!(begins.is_some_and(|slot| slot.rungs == every), "segment {s} begins with {begins:?}");
+        }
+        // A picture that is named is one of the file's, and none shows what is still to come: but for what stands when a
+        // part begins, and a file whose pictures begin late.
+        let frames = &sources[part.source].frames_ns;
+        let mut before = 0;
+        for slot in &chunk.slots {
+            let Picture::At(ns) = slot.show else { continue };
+            assert!(frames.binary_search(&ns).is_ok() && ns >= before, "{slot:?}");
+            before = ns;
+            assert!(part.at(ns) <= slot.at || slot.show == chunk.slots[0].show, "{slot:?} shows a picture of {}", part.at(ns));
         }
     }
-    // The lecture lasts as long as the recording; no gap is wider than one and a half least intervals.
-    let end: u64 = sources.iter().map(|s| MediaTime::from_ns(s.end_ns() - s.start_ns()).ticks()).sum();
-    assert_eq!(plan.duration().ticks(), end);
-    let widest = (90_000.0 / plan.profile.video.least_frame_rate) as u64;
-    assert!(all.windows(2).all(|w| w[1].at.since(w[0].at) <= widest * 3 / 2 + 1));
-    // Never upscaled, even, rising.
+    // Each slot is on some rung; whatever a rung shows, those above it show.
+    for slot in &all {
+        assert!(slot.rungs != 0 && slot.rungs & !every == 0, "{slot:?}");
+        assert!((1..plan.rungs.len()).all(|r| !slot.on(r - 1) || slot.on(r)), "{slot:?}");
+    }
+    // No rung stays with one picture for longer than one and a half least intervals, to the lecture's end.
+    let widest = (90_000.0 / plan.profile.video.least_frame_rate).round() as u64;
+    for r in 0..plan.rungs.len() {
+        let times: Vec<MediaTime> = all.iter().filter(|slot| slot.on(r)).map(|slot| slot.at).chain([plan.duration()]).collect();
+        let gap = times.windows(2).map(|w| w[1].since(w[0])).max().unwrap();
+        assert!(gap <= widest * 3 / 2 + 1, "rung {r} shows nothing new for {gap} ticks");
+        let fps = (times.len() - 1) as f64 / plan.duration().seconds().max(0.1);
+        assert!((plan.rungs[r].frame_rate - fps).abs() < 0.001, "{} and {fps}", plan.rungs[r].frame_rate);
+    }
+    // Never upscaled, even; x264 takes no side below 16.
     for rung in &plan.rungs {
         assert_eq!((rung.size.width % 2, rung.size.height % 2), (0, 0));
-        if let Some(v) = sources.iter().find_map(|s| s.video.as_ref()) {
-            let (w, h) = v.display_size();
-            assert!(rung.size.height as f64 <= h.max(16.0) + 1.0 && rung.size.width as f64 <= w.max(16.0) + 1.0, "{rung:?}");
+        let (w, h) = match sources.iter().find_map(|s| s.video.as_ref()) {
+            Some(v) if plan.shape != Shape::Card => v.display_size(),
+            _ => (1280.0, 720.0),
+        };
+        assert!(rung.size.height as f64 <= h.max(16.0) && rung.size.width as f64 <= w.max(16.0), "{rung:?}");
+    }
+    // hls.js sorts by height, then FRAME-RATE, then rate, and takes that for the order of cost: all rise together.
+    for pair in plan.rungs.windows(2) {
+        let (low, high) = (&pair[0], &pair[1]);
+        assert!(low.size.height <= high.size.height && low.frame_rate <= high.frame_rate && low.max_bps < high.max_bps, "{low:?} {high:?}");
+        // Moving pictures lose size; slides, their quality or their pictures.
+        assert!(if plan.shape == Shape::Slides {
+            low.crf > high.crf || low.size.height < high.size.height
+        } else {
+            low.size.height < high.size.height
+        });
+    }
+    assert!(!plan.rungs.is_empty());
+}
+
+/// What may be seen of pictures: nothing, a pointer, a build, another slide, all of it for a while. Zones and changes need
+/// not fit the thumbs: the plan's rules hold whatever the analysis says.
+fn features(frames_ns: &[u64], acts: &[(u8, u8)], every: usize) -> Features {
+    const COLUMNS: usize = 32;
+    const ROWS: usize = 18;
+    let mut seen = Features { columns: COLUMNS, rows: ROWS, ..Features::default() };
+    let mut luma = vec![200u8; COLUMNS * ROWS];
+    for (i, ns) in frames_ns.iter().copied().step_by(every).enumerate() {
+        let (act, seed) = if i == 0 { (4, 0) } else { acts[i * acts.len() / frames_ns.len().max(1) % acts.len()] };
+        let (mut zones, mut changed) = ([0u64; 3], 0);
+        match act {
+            0 | 1 => {}
+            2 => (zones[seed as usize % 3], changed) = (1 << (seed % 16), 3),
+            3 => {
+                luma[COLUMNS * (seed as usize % ROWS)..][..COLUMNS].fill(seed);
+                (zones[0], changed) = (0xffff, 40);
+            }
+            4 => {
+                luma.iter_mut().enumerate().for_each(|(j, l)| *l = (j * (seed as usize + 3) + i * 7) as u8);
+                (zones, changed) = ([u64::MAX, u64::MAX, 0xffff], 576);
+            }
+            _ => (zones, changed) = ([u64::MAX, u64::MAX, 0xffff], 300),
+        }
+        seen.pictures.push(crate::timeline::Seen { ns, changed, zones });
+        if changed > 0 && seen.thumbs.last().is_none_or(|t| ns - t.ns >= 250_000_000) {
+            seen.thumbs.push(crate::timeline::Thumb { ns, luma: luma.clone() });
         }
     }
-    assert!(plan.rungs.windows(2).all(|w| w[0].size.height < w[1].size.height && w[0].max_bps < w[1].max_bps));
-    assert!(!plan.rungs.is_empty());
+    seen
 }
 
 proptest! {
@@ -118,6 +198,55 @@ proptest! {
         }
         let plan = make(&sources, crate::profile::BUILT_IN[profile].0).unwrap();
         holds(&plan, &sources);
+    }
+
+    #[test]
+    fn every_plan_of_a_seen_recording_keeps_the_rules(
+        gaps in prop_oneof![
+            proptest::collection::vec(15u64..80, 1..600),
+            proptest::collection::vec(1u64..3_000, 1..300),
+        ],
+        acts in proptest::collection::vec((0u8..6, any::<u8>()), 1..60),
+        every in 1usize..4,
+        width in 16u32..2000, height in 16u32..2000,
+        audio_s in 0.0f64..100.0,
+        profile in 0usize..3,
+        // Never, always, and as it falls.
+        share in prop_oneof![Just(2.0), Just(0.0), Just(0.6)],
+        second in 0usize..3,
+        trim in prop_oneof![Just(None), (0.0f64..0.9, 0.0f64..1.0).prop_map(Some)],
+    ) {
+        let mut t = 0;
+        let frames: Vec<u64> = gaps.iter().map(|g| { t += g; t * 1_000_000 }).collect();
+        let mut seen = vec![Some(features(&frames, &acts, every))];
+        let mut sources = vec![source(width, height, frames, audio_s)];
+        if second > 0 {
+            let frames = at_25(7);
+            seen.push((second == 2).then(|| features(&frames, &acts, every)));
+            sources.push(source(width, height, frames, 0.0));
+        }
+        let mut profile = crate::profile::load(crate::profile::BUILT_IN[profile].0).unwrap();
+        profile.slides.share = share;
+        let whole: f64 = sources.iter().map(|s| (s.end_ns() - s.start_ns()) as f64 / 1e9).sum();
+        let trim = trim.map(|(from, length)| (from * whole, (from * whole + 0.6 + length * whole).min(whole))).filter(|(a, b)| b - a >= 0.6);
+        let plan = make_seen(&sources, &seen, &profile, trim).unwrap();
+        match trim {
+            None => holds(&plan, &sources),
+            Some((from, to)) => {
+                prop_assert!((plan.duration().seconds() - (to - from)).abs() < 0.001);
+                holds_trimmed(&plan, &sources);
+            }
+        }
+        let shown = plan.parts.iter().any(|p| p.pictures.is_some());
+        let still = if shown { Shape::Slides } else { Shape::Card };
+        prop_assert!(share != 0.0 || plan.shape == still);
+        prop_assert!(share != 2.0 || plan.shape != Shape::Slides);
+        // Slides lie within the lecture, in order, and their stills are pictures of their file.
+        prop_assert!(plan.slides.windows(2).all(|w| w[0].end <= w[1].start));
+        for s in &plan.slides {
+            prop_assert!(s.start < s.end && s.end <= plan.duration());
+            prop_assert!(sources[plan.parts[s.part].source].frames_ns.binary_search(&s.still_ns).is_ok());
+        }
     }
 }
 

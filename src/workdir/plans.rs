@@ -1,5 +1,5 @@
 //! What the work directory holds, for `rivulet clean`, and how it is freed: only directories that nobody has locked, and
-//! in them only files of the names that Rivulet gives.
+//! in them only files of the names that Rivulet gives. The encoders hold an analysis while they read its pictures.
 
 use super::WorkDir;
 use crate::error::{Result, ResultExt};
@@ -33,12 +33,22 @@ impl WorkDir {
             .filter(|(_, path)| path.is_dir())
             .map(|(plan, path)| {
                 let (bytes, last_use) = weigh(&path);
-                let in_use = File::open(path.join("lock")).is_ok_and(|f| matches!(f.try_lock(), Err(TryLockError::WouldBlock)));
-                PlanDir { plan, title: title(&path.join("plan.json")), bytes, last_use, in_use, path }
+                PlanDir { plan, title: title(&path.join("plan.json")), bytes, last_use, in_use: is_held(&path), path }
             })
             .collect();
         plans.sort_by_key(|p| std::cmp::Reverse(p.last_use));
         Ok(plans)
+    }
+
+    /// What was seen in recordings, as far as it is kept: one directory an analysis.
+    pub fn analyses(&self) -> Vec<AnalysisDir> {
+        let entries = fs::read_dir(self.path().join("analysis")).into_iter().flatten().flatten();
+        entries
+            .filter(|e| e.file_name().to_str().is_some_and(|n| n.parse::<Digest>().is_ok()))
+            .map(|e| e.path())
+            .filter(|path| path.is_dir())
+            .map(|path| AnalysisDir { bytes: weigh(&path).0, in_use: is_held(&path), path })
+            .collect()
     }
 
     /// Bytes of `cache/` (digests and probe results).
@@ -57,21 +67,48 @@ impl PlanDir {
     /// Removes what Rivulet made in it; gives the bytes freed, `None` where somebody has taken it meanwhile. Foreign files,
     /// and the directory while they are in it, stay.
     pub fn free(&self) -> Result<Option<u64>> {
-        let doing = || format!("cannot free {}", self.path.display());
-        let lock = File::options().create(true).truncate(false).write(true).open(self.path.join("lock")).doing(doing)?;
-        match lock.try_lock() {
-            Err(TryLockError::WouldBlock) => return Ok(None),
-            Err(TryLockError::Error(e)) => return Err(e).doing(doing),
-            // Another `clean` may have freed it, and a run made it anew, since it was opened.
-            Ok(()) if !super::is_at(&lock, &self.path.join("lock")) => return Ok(None),
-            Ok(()) => {}
-        }
         // `plan.json` and the lock go last: what is left by a kill is still seen as a plan.
-        let freed = empty(&self.path, &|name| ours(name) && name != "plan.json") + empty(&self.path, &|name| name == "plan.json");
-        let _ = fs::remove_file(self.path.join("lock"));
-        let _ = fs::remove_dir(&self.path);
-        Ok(Some(freed))
+        free(&self.path, |dir| empty(dir, &|name| ours(name) && name != "plan.json") + empty(dir, &|name| name == "plan.json"))
     }
+}
+
+/// What was seen in one recording, and the pictures of it that were kept for the encoders.
+#[derive(Debug, Clone)]
+pub struct AnalysisDir {
+    pub path: PathBuf,
+    pub bytes: u64,
+    /// A running Rivulet writes it or reads in it.
+    pub in_use: bool,
+}
+
+impl AnalysisDir {
+    /// Removes it as [`PlanDir::free`] does; the next plan of its recording looks at the pictures again.
+    pub fn free(&self) -> Result<Option<u64>> {
+        let ours = |name: &str| ["features", "pictures", "pictures.json"].contains(&name) || name.starts_with(super::TEMP);
+        free(&self.path, |dir| empty(dir, &ours))
+    }
+}
+
+fn is_held(dir: &Path) -> bool {
+    File::open(dir.join(super::LOCK)).is_ok_and(|f| matches!(f.try_lock(), Err(TryLockError::WouldBlock)))
+}
+
+/// Empties a directory that nobody holds, then removes its lock, and it.
+fn free(dir: &Path, empty: impl FnOnce(&Path) -> u64) -> Result<Option<u64>> {
+    let doing = || format!("cannot free {}", dir.display());
+    let path = dir.join(super::LOCK);
+    let lock = File::options().create(true).truncate(false).write(true).open(&path).doing(doing)?;
+    match lock.try_lock() {
+        Err(TryLockError::WouldBlock) => return Ok(None),
+        Err(TryLockError::Error(e)) => return Err(e).doing(doing),
+        // Another `clean` may have freed it, and a run made it anew, since it was opened.
+        Ok(()) if !super::is_at(&lock, &path) => return Ok(None),
+        Ok(()) => {}
+    }
+    let freed = empty(dir);
+    let _ = fs::remove_file(&path);
+    let _ = fs::remove_dir(dir);
+    Ok(Some(freed))
 }
 
 /// The names that Rivulet gives to files of a plan's directory, or of a directory in it.
@@ -160,6 +197,32 @@ mod tests {
                 && at(&mixed, "my thesis.odt").exists()
                 && work.path().join("plans/old stuff").exists()
         );
+    }
+
+    #[tokio::test]
+    async fn an_analysis_is_freed_unless_it_is_read_or_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let work = WorkDir::open(Some(dir.path().to_path_buf())).unwrap();
+        assert!(work.analyses().is_empty());
+        let at = |name: &str| work.path().join("analysis").join(Digest::of(name.as_bytes()).to_string());
+        let written = crate::workdir::claim(&at("written"), &Ctx::silent()).await.unwrap();
+        for name in ["idle", "read", "mixed"] {
+            drop(crate::workdir::claim(&at(name), &Ctx::silent()).await.unwrap());
+            fs::write(at(name).join("features"), [0; 100]).unwrap();
+            fs::write(at(name).join("pictures"), [0; 1000]).unwrap();
+        }
+        fs::write(at("mixed").join("notes.txt"), "x").unwrap();
+        let reader = crate::workdir::share(&at("read")).unwrap();
+        assert!(crate::workdir::share(&at("read")).is_some(), "many may read");
+        assert!(crate::workdir::share(&at("written")).is_none());
+        let of = |name: &str| work.analyses().into_iter().find(|a| a.path == at(name)).unwrap();
+        assert_eq!((of("idle").bytes, of("idle").in_use), (1100, false));
+        assert!(of("read").in_use && of("written").in_use);
+        assert_eq!((of("idle").free().unwrap(), of("mixed").free().unwrap()), (Some(1100), Some(1100)));
+        assert_eq!((of("read").free().unwrap(), of("written").free().unwrap()), (None, None));
+        assert!(!at("idle").exists() && at("read").join("pictures").exists() && at("mixed").join("notes.txt").exists());
+        drop((reader, written));
+        assert_eq!(of("read").free().unwrap(), Some(1100));
     }
 
     #[test]

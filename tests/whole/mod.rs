@@ -18,7 +18,18 @@ pub fn fixture(name: &str) -> Option<PathBuf> {
 
 /// A profile of small rungs and short segments, so that tests are quick and joints many. Sizes and preset are of the kind
 /// that is shipped: at 160x90 and `veryfast` x264 gave other bytes for the same pictures in one run of four.
+/// Every recording gets the ladder of moving pictures.
 pub fn small_profile(dir: &Path, name: &str, chunk_s: f64) -> PathBuf {
+    profile_of(dir, name, chunk_s, 1.0)
+}
+
+/// The same, but every recording with pictures gets the ladder of slides.
+pub fn slide_profile(dir: &Path, name: &str, chunk_s: f64) -> PathBuf {
+    profile_of(dir, name, chunk_s, 0.0)
+}
+
+/// `share` is the share of time from which on slides count as a slide lecture.
+fn profile_of(dir: &Path, name: &str, chunk_s: f64, share: f64) -> PathBuf {
     let text = format!(
         r#"description = "for tests"
 classes = ["edge"]
@@ -46,6 +57,26 @@ height = 216
 crf = 28
 max = "150k"
 buffer_s = 2.0
+[slides]
+least_s = 0.6
+share = {share:.1}
+[[slides.rungs]]
+name = "low"
+height = 144
+crf = 34
+max = "60k"
+buffer_s = 4.0
+buffer_full = 0.9
+frame_rate = 4.0
+motion_frame_rate = 1.0
+[[slides.rungs]]
+name = "high"
+height = 216
+crf = 28
+max = "150k"
+buffer_s = 4.0
+buffer_full = 0.9
+frame_rate = 15.0
 [voice.opus]
 bitrate = "20k"
 packet_ms = 60
@@ -157,13 +188,22 @@ fn ffmpeg(args: &[&str]) -> Vec<u8> {
     output.stdout
 }
 
-/// When white flashes begin in the highest rung, seconds: the picture's number times the recording's 40 ms.
+/// When the pictures of a video file are shown, seconds, edit list applied, in order.
+pub fn shown(video: &Path) -> Vec<f64> {
+    let args = ["-v", "error", "-select_streams", "v", "-show_entries", "frame=pts_time", "-of", "csv=p=0"];
+    let text = Command::new("ffprobe").args(args).arg(video).output().expect("ffprobe is in packages.txt").stdout;
+    String::from_utf8_lossy(&text).lines().filter_map(|l| l.trim_end_matches(',').parse::<f64>().ok()).collect()
+}
+
+/// When white flashes begin in the highest rung, seconds.
 pub fn flashes(package: &Path) -> Vec<f64> {
     let video = package.join("v-high.mp4");
     let bytes = ffmpeg(&["-i", video.to_str().unwrap(), "-vf", "scale=16:16", "-vsync", "0", "-f", "rawvideo", "-pix_fmt", "gray", "-"]);
     let means: Vec<u32> = bytes.chunks(256).map(|f| f.iter().map(|b| *b as u32).sum::<u32>() / 256).collect();
+    let times = shown(&video);
+    assert_eq!(times.len(), means.len());
     let rises = means.windows(2).enumerate().filter(|(_, w)| w[0] < 128 && w[1] >= 128);
-    rises.map(|(i, _)| (i + 1) as f64 * 0.040).collect()
+    rises.map(|(i, _)| times[i + 1]).collect()
 }
 
 /// When clicks begin in a voice file, seconds, edit list applied.
