@@ -99,12 +99,13 @@ pub fn samples(
     jobs
 }
 
-/// Bytes that one chunk's child holds at most: x264's lookahead and references per rung, decoder and pictures in flight.
-/// Measured: 1080p with three rungs below, 330 MB.
+/// Bytes that one chunk's child holds at most: x264's lookahead and references per rung, decoder and pictures in flight
+/// (benches/memory.py).
 pub fn chunk_memory(plan: &Plan) -> u64 {
-    const FRAMES_HELD: u64 = 75;
-    let pixels: u64 = plan.rungs.iter().map(|r| r.size.width as u64 * r.size.height as u64).sum();
-    pixels * 3 / 2 * FRAMES_HELD + (80 << 20)
+    /// References, half-pixel planes and what is in flight, counted in pictures.
+    const HELD: u64 = 30;
+    let rungs = plan.rungs.iter().map(|r| r.size.width as u64 * r.size.height as u64 * (HELD + r.lookahead as u64));
+    rungs.sum::<u64>() * 3 / 2 + (80 << 20)
 }
 
 /// How many children run side by side: as many as asked, or cores, unless memory is short; then why.

@@ -29,9 +29,9 @@ const MISREAD: f64 = 0.02;
 const FIGURES: f64 = 50.0;
 /// ... and slides as a whole where nothing can be read: no Tesseract, or no text on them.
 const WHOLE: f64 = 30.0;
-/// CRF goes down in such steps, and this often at most.
+/// CRF goes down in such steps, and this often at most: further down the floor would cost what the rung above it does.
 const STEP: u32 = 3;
-const TRIES: u32 = 4;
+const TRIES: u32 = 3;
 /// A slide is coded as it will be: with repeats behind it, which make x264 spend more on the first.
 const REPEATS: u64 = 6;
 

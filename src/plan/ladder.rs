@@ -55,7 +55,7 @@ pub fn rungs(profile: &Profile, sources: &[Source], shape: Shape) -> Vec<RungPla
     };
     // A rung's height is its short side, so that a portrait recording keeps its width.
     let short = width.min(height);
-    let make = |rung: &Rung, name: String, short: f64, share: f64| make(rung, name, (width, height), short, fps, share);
+    let make = |rung: &Rung, name: String, short: f64, share: f64| make(rung, name, (width, height), short, fps, share, shape);
     let mut rungs = Vec::new();
     if shape == Shape::Slides {
         let mut before: Option<(f64, f64)> = None;
@@ -106,7 +106,7 @@ pub fn colour(sources: &[Source]) -> &'static str {
     }
 }
 
-fn make(rung: &Rung, name: String, (width, height): (f64, f64), short: f64, fps: f64, share: f64) -> RungPlan {
+fn make(rung: &Rung, name: String, (width, height): (f64, f64), short: f64, fps: f64, share: f64, shape: Shape) -> RungPlan {
     let frame_rate = rung.frame_rate.map_or(fps, |most| most.min(fps));
     let scale = short / width.min(height);
     let size = Size { width: even(width * scale, width), height: even(height * scale, height) };
@@ -120,7 +120,13 @@ fn make(rung: &Rung, name: String, (width, height): (f64, f64), short: f64, fps:
         buffer_ms: (rung.buffer_s * 1000.0) as u64,
         buffer_full: rung.buffer_full,
         b_pictures: 0,
-        lookahead: if size.height.min(size.width) > 720 { 24 } else { 40 },
+        // Slides: what is ahead is the same picture. Else the preset's, less where pictures are large.
+        lookahead: match size.height.min(size.width) {
+            _ if shape == Shape::Slides => 8,
+            0..=480 => 40,
+            481..=720 => 30,
+            _ => 20,
+        },
         frame_rate,
         cadence: Cadence { frame_rate, motion_frame_rate: rung.motion_frame_rate.map_or(frame_rate, |most| most.min(frame_rate)) },
         level: 0,
