@@ -472,7 +472,7 @@ fn slide() -> rivulet::package::slides::Slide {
         width: 16,
         height: 16,
         bytes: 100,
-        score: 90.0,
+        score: Some(90.0),
         figure_score: None,
         x_height_px: None,
     }
