@@ -38,20 +38,19 @@ enum Line<R> {
     Err(ErrorLine),
 }
 
-/// Verbs that run x264.
+/// Verbs whose pictures end in the package.
+const PICTURES: &[&str] = &["analyse", "chunk", "search", "stills"];
+/// Of those, the ones that run x264.
 const ENCODERS: &[&str] = &["chunk", "search"];
 
-/// How glibc deals with their memory.
-const MALLOC: &[(&str, &str)] = &[
-    // It keeps an arena per thread and hands back little of what decoders and encoders free: 1424 MB instead of 1072 for two
-    // chunks of 1080p (benches/memory.py). Big blocks go straight back to the system.
-    ("MALLOC_ARENA_MAX", "2"),
-    ("MALLOC_MMAP_THRESHOLD_", "131072"),
-    ("MALLOC_TRIM_THRESHOLD_", "131072"),
-    // x264 (core 164) reads memory that it never wrote: one run in four gave a last segment with a few other bytes. 255 makes
-    // glibc fill all that it hands out with zeros, so the same pictures give the same bytes (mallopt(3), M_PERTURB).
-    ("MALLOC_PERTURB_", "255"),
-];
+/// x264 (core 164) and GStreamer's deinterlacer read memory that they never wrote: one run in four gave a last segment with a
+/// few other bytes. 255 makes glibc fill all that it hands out with zeros, so the same recording gives the same bytes
+/// (mallopt(3), M_PERTURB).
+const ZEROED: &[(&str, &str)] = &[("MALLOC_PERTURB_", "255")];
+
+/// glibc keeps an arena per thread and hands back little of what encoders free: 1424 MB instead of 1072 for two chunks of 1080p
+/// (benches/memory.py). Big blocks go straight back to the system.
+const LEAN: &[(&str, &str)] = &[("MALLOC_ARENA_MAX", "2"), ("MALLOC_MMAP_THRESHOLD_", "131072"), ("MALLOC_TRIM_THRESHOLD_", "131072")];
 
 /// Runs `verb` in a child. `subject` says for error messages what it works on ("a.mp4, 60.0 to 120.0 s").
 pub async fn run<J, R>(verb: &str, subject: &str, job: &J, limits: Limits, ctx: &Ctx, mut on_progress: impl FnMut(f64) + Send) -> Result<R>
@@ -65,7 +64,8 @@ where
         .env("RIVULET_PARENT", std::process::id().to_string())
         // Files given by strangers are not a reason to scan the system for plug-ins again in every child.
         .env("GST_REGISTRY_FORK", "no")
-        .envs(if ENCODERS.contains(&verb) { MALLOC } else { &[] }.iter().copied())
+        .envs(if PICTURES.contains(&verb) { ZEROED } else { &[] }.iter().copied())
+        .envs(if ENCODERS.contains(&verb) { LEAN } else { &[] }.iter().copied())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         // With GST_DEBUG set somebody wants to read along.
