@@ -292,7 +292,7 @@ mod tests {
             .plane_mut(0)
             .iter_mut()
             .enumerate()
-            .for_each(|(i, p)| *p = if (i / stride / 9 + i % stride / 16) % 2 == 0 { 40 } else { 210 });
+            .for_each(|(i, p)| *p = if (i / stride / 9 + i % stride / 16).is_multiple_of(2) { 40 } else { 210 });
         (1..3).for_each(|i| frame.plane_mut(i).fill(128));
         let picture = Arc::new(frame);
         let floor = RungPlan {
