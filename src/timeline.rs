@@ -5,7 +5,11 @@
 
 mod decide;
 mod features;
+mod looker;
+mod shaken;
+mod spans;
 mod watch;
+mod zones;
 
 pub use decide::read;
 pub use features::{Features, Seen, Thumb, ZONES, ZONES_ACROSS, ZONES_DOWN};

@@ -4,50 +4,20 @@
 //! compared with the slide that stands: a difference counts once it has come to rest. If much of what stood is gone, it is
 //! a new slide; if something was added, a build of the same.
 
-use super::features::{Features, Seen, Thumb, ZONES, ZONES_ACROSS, ZONES_DOWN};
-use super::{Kept, Slide, Span, SpanKind, Timeline};
+use super::features::{Features, Seen, Thumb};
+use super::looker::Looker;
+use super::spans::{spans, speaker};
+use super::zones::{Bins, MOTION, Zones, share, union};
+use super::{Kept, Slide, Timeline, shaken};
 
-/// Activity is counted in bins of this length.
-const BIN_NS: u64 = 500_000_000;
-/// A zone moves where it changes in this share of the bins around.
-const MOVING: f64 = 0.4;
-/// Bins before and after that are looked at: 5 s.
-const AROUND: usize = 10;
-/// Nothing stands where more of the zones move than this.
-const MOTION: f64 = 0.55;
 /// A state that holds as long is at rest.
 const REST_NS: u64 = 700_000_000;
-/// Blocks of a thumb (16 pixels of 720p) that a build changes at least. A mouse pointer covers four, where it was and where it is.
-const BUILD_BLOCKS: usize = 10;
-/// The share of what stood that a new slide takes away at least.
-const REPLACED: f64 = 0.2;
-/// Where as much of the picture changes, and so much of that had something on it before, text was exchanged, not added: two
-/// slides that have a large figure in common.
-const SWAPPED_AREA: f64 = 0.045;
-const SWAPPED: f64 = 0.4;
-/// The share of the picture that is new on any new slide, even where nothing stood before.
-const ANOTHER: f64 = 0.3;
-/// Levels by which a thumb's block differs visibly, and by which it stands out from its neighbours.
-const VISIBLE: i32 = 8;
-const INK: i32 = 10;
-/// Levels that a camera's exposure may drift without its being a change.
-const DRIFT: i32 = 10;
-/// Neighbouring blocks of a drawn background differ by as much at most.
-const FLAT: i32 = 1;
-
-type Zones = [u64; 3];
-
-fn has(zones: &Zones, zone: usize) -> bool {
-    zones[zone / 64] >> (zone % 64) & 1 == 1
-}
-
-fn union(a: &Zones, b: &Zones) -> Zones {
-    [a[0] | b[0], a[1] | b[1], a[2] | b[2]]
-}
-
-fn share(zones: &Zones) -> f64 {
-    zones.iter().map(|z| z.count_ones()).sum::<u32>() as f64 / ZONES as f64
-}
+/// A picture that is the same for as long stands, whatever moved before.
+const STANDS_NS: u64 = 2_000_000_000;
+/// What has grown for as long without coming to rest is taken as it is: writing, typing.
+const GROWING_NS: u64 = 2_000_000_000;
+/// A new slide begins where this share of what it changes has changed: a pointer or a menu before it is not its begin.
+const ONSET: f64 = 0.15;
 
 /// Understands what was seen between two stream times.
 pub fn read(features: &Features, from_ns: u64, to_ns: u64) -> Timeline {
@@ -73,136 +43,6 @@ fn outside(zones: &Zones, moving: &Zones) -> bool {
     zones.iter().zip(moving).any(|(z, m)| z & !m != 0)
 }
 
-/// Where something happens, and where it never ceases to.
-struct Bins {
-    from_ns: u64,
-    active: Vec<Zones>,
-    moving: Vec<Zones>,
-}
-
-impl Bins {
-    fn new(pictures: &[Seen], from_ns: u64, to_ns: u64) -> Bins {
-        let count = (to_ns.saturating_sub(from_ns)).div_ceil(BIN_NS).max(1) as usize;
-        let mut active = vec![[0; 3]; count];
-        // The first picture is new everywhere, which says nothing.
-        for p in pictures.iter().skip(1) {
-            let bin = (p.ns.saturating_sub(from_ns) / BIN_NS) as usize;
-            active[bin.min(count - 1)] = union(&active[bin.min(count - 1)], &p.zones);
-        }
-        let mut moving = vec![[0; 3]; count];
-        for zone in 0..ZONES {
-            let mut sums = Vec::with_capacity(count + 1);
-            sums.push(0u32);
-            for a in &active {
-                sums.push(sums[sums.len() - 1] + has(a, zone) as u32);
-            }
-            for (bin, m) in moving.iter_mut().enumerate() {
-                let (a, b) = (bin.saturating_sub(AROUND), (bin + AROUND + 1).min(count));
-                // A short span is not all motion because of one change.
-                let bins = (b - a).max(AROUND + 1);
-                if (sums[b] - sums[a]) as f64 >= MOVING * bins as f64 {
-                    m[zone / 64] |= 1 << (zone % 64);
-                }
-            }
-        }
-        Bins { from_ns, active, moving }
-    }
-    fn bin(&self, ns: u64) -> usize {
-        ((ns.saturating_sub(self.from_ns) / BIN_NS) as usize).min(self.active.len() - 1)
-    }
-    fn moving_at(&self, ns: u64) -> &Zones {
-        &self.moving[self.bin(ns)]
-    }
-    /// No slide stands at this time.
-    fn motion_at(&self, ns: u64) -> bool {
-        share(self.moving_at(ns)) >= MOTION
-    }
-}
-
-/// Compares thumbs.
-struct Looker {
-    columns: usize,
-    rows: usize,
-}
-
-/// What differs between two thumbs, in blocks outside the masked zones.
-#[derive(Debug, Default, Clone, Copy, PartialEq)]
-struct Difference {
-    blocks: usize,
-    changed: usize,
-    /// Blocks that stood out before ...
-    ink: usize,
-    /// ... and are not what they were.
-    replaced: usize,
-}
-
-impl Difference {
-    fn visible(&self) -> bool {
-        self.changed >= BUILD_BLOCKS
-    }
-    fn another(&self) -> bool {
-        let (changed, replaced) = (self.changed as f64, self.replaced as f64);
-        changed >= ANOTHER * self.blocks as f64
-            || replaced >= REPLACED * self.ink.max(1) as f64
-            || changed >= SWAPPED_AREA * self.blocks as f64 && replaced >= SWAPPED * changed
-    }
-}
-
-impl Looker {
-    fn zone(&self, i: usize) -> usize {
-        let (x, y) = (i % self.columns, i / self.columns);
-        (y * ZONES_DOWN / self.rows) * ZONES_ACROSS + x * ZONES_ACROSS / self.columns
-    }
-
-    fn compare(&self, before: &Thumb, after: &Thumb, masked: &Zones) -> Difference {
-        let mut levels: Vec<(usize, i32)> = Vec::with_capacity(before.luma.len());
-        let pairs = before.luma.iter().zip(&after.luma).enumerate();
-        levels.extend(pairs.filter(|(i, _)| !has(masked, self.zone(*i))).map(|(i, (a, b))| (i, *b as i32 - *a as i32)));
-        let mut sorted: Vec<i32> = levels.iter().map(|(_, d)| *d).collect();
-        let middle = sorted.len() / 2;
-        let drift = if sorted.is_empty() { 0 } else { (*sorted.select_nth_unstable(middle).1).clamp(-DRIFT, DRIFT) };
-        let mut found = Difference { blocks: levels.len(), ..Difference::default() };
-        for (i, by) in levels {
-            let changed = (by - drift).abs() > VISIBLE;
-            let ink = self.contrast(before, i) > INK;
-            found.changed += changed as usize;
-            found.ink += ink as usize;
-            found.replaced += (changed && ink) as usize;
-        }
-        found
-    }
-
-    /// The largest step from a block to one beside it.
-    fn contrast(&self, thumb: &Thumb, i: usize) -> i32 {
-        let (x, y) = (i % self.columns, i / self.columns);
-        let at = |i: usize| thumb.luma[i] as i32;
-        let mut most = 0;
-        for (there, n) in [
-            (x > 0, i.wrapping_sub(1)),
-            (x + 1 < self.columns, i + 1),
-            (y > 0, i.wrapping_sub(self.columns)),
-            (y + 1 < self.rows, i + self.columns),
-        ] {
-            if there {
-                most = most.max((at(i) - at(n)).abs());
-            }
-        }
-        most
-    }
-
-    /// The share of blocks in which nothing is drawn: high on slides and screens, low in what a camera sees.
-    fn flatness(&self, thumb: &Thumb, masked: &Zones) -> f64 {
-        let open: Vec<usize> = (0..thumb.luma.len()).filter(|i| !has(masked, self.zone(*i))).collect();
-        let flat = open.iter().filter(|i| self.contrast(thumb, **i) <= FLAT).count();
-        flat as f64 / open.len().max(1) as f64
-    }
-
-    fn black(&self, thumb: &Thumb) -> bool {
-        let sum: u64 = thumb.luma.iter().map(|l| *l as u64).sum();
-        sum < 24 * thumb.luma.len() as u64 && thumb.luma.iter().all(|l| *l < 64)
-    }
-}
-
 /// Whether what shows at thumb `i` stays for a while, but for the zones that always move.
 fn at_rest(thumbs: &[&Thumb], i: usize, masked: &Zones, looker: &Looker) -> bool {
     let later = thumbs[i + 1..].iter().take_while(|t| t.ns < thumbs[i].ns + REST_NS);
@@ -211,13 +51,27 @@ fn at_rest(thumbs: &[&Thumb], i: usize, masked: &Zones, looker: &Looker) -> bool
 
 fn slides(thumbs: &[&Thumb], bins: &Bins, looker: &Looker, from_ns: u64, to_ns: u64) -> Vec<Slide> {
     let mut slides: Vec<Slide> = Vec::new();
+    let mut shaken = shaken::find(thumbs, bins, looker).into_iter().peekable();
     // The thumb of the slide that stands, and the zones that ever moved since it came.
     let mut standing: Option<(usize, Zones)> = None;
     // The first thumb that no longer shows it.
     let mut departed: Option<usize> = None;
     for (i, thumb) in thumbs.iter().enumerate() {
-        let moving = *bins.moving_at(thumb.ns);
-        if share(&moving) >= MOTION {
+        if shaken.peek().is_some_and(|run| run.end <= i) {
+            shaken.next();
+        }
+        if let Some(run) = shaken.peek().filter(|run| run.first <= i) {
+            if i == run.first || run.cuts.contains(&i) {
+                begin(&mut slides, thumb.ns, thumb.ns, false);
+            }
+            (standing, departed) = (None, None);
+            continue;
+        }
+        // A film's zones count as moving for seconds after its end; what then stands is a slide.
+        let stands = thumbs.get(i + 1).map_or(to_ns, |next| next.ns).saturating_sub(thumb.ns) >= STANDS_NS;
+        let motion = bins.motion_at(thumb.ns);
+        let moving = if motion { [0; 3] } else { bins.masked_at(thumb.ns) };
+        if motion && !stands {
             if slides.last().is_none_or(|s| !s.moving) {
                 begin(&mut slides, thumbs[departed.unwrap_or(i)].ns, thumb.ns, true);
             }
@@ -242,17 +96,35 @@ fn slides(thumbs: &[&Thumb], bins: &Bins, looker: &Looker, from_ns: u64, to_ns: 
         let first = *departed.get_or_insert(i);
         let masked = standing.map_or(moving, |(_, dirty)| union(&dirty, &moving));
         if !at_rest(thumbs, i, &moving, looker) {
+            // Writing adds and adds: what is there counts, so that wiping it off is a change.
+            if let Some((slide, _)) = &mut standing
+                && thumb.ns - thumbs[first].ns >= GROWING_NS
+                && !looker.compare(thumbs[*slide], thumb, &masked).another()
+            {
+                *slide = i;
+                slides.last_mut().expect("a standing slide is in the list").still_ns = thumb.ns;
+                departed = None;
+            }
             continue;
         }
         match &mut standing {
             Some((slide, _)) if !looker.compare(thumbs[*slide], thumb, &masked).another() => {
                 let current = slides.last_mut().expect("a standing slide is in the list");
-                current.steps_ns.push(thumbs[first].ns);
+                current.steps_ns.push(thumbs[onset(thumbs, *slide, first, i, &masked, looker)].ns);
                 current.still_ns = thumb.ns;
                 *slide = i;
             }
-            _ => {
-                begin(&mut slides, thumbs[first].ns, thumb.ns, false);
+            Some((slide, _)) => {
+                begin(&mut slides, thumbs[onset(thumbs, *slide, first, i, &masked, looker)].ns, thumb.ns, false);
+                standing = Some((i, moving));
+            }
+            None => {
+                // The zones of a film that has just ended count as moving for some seconds more.
+                let earliest = slides.last().filter(|s| s.moving).map_or(first, |film| {
+                    let same = |t: &&&Thumb| t.ns > film.start_ns && !looker.compare(thumb, t, &[0; 3]).visible();
+                    first - thumbs[..first].iter().rev().take_while(same).count()
+                });
+                begin(&mut slides, thumbs[earliest].ns, thumb.ns, false);
                 standing = Some((i, moving));
             }
         }
@@ -271,65 +143,15 @@ fn slides(thumbs: &[&Thumb], bins: &Bins, looker: &Looker, from_ns: u64, to_ns: 
     slides
 }
 
+/// The thumb from `first` to `last` with which a change of what stood begins in earnest.
+fn onset(thumbs: &[&Thumb], stood: usize, first: usize, last: usize, masked: &Zones, looker: &Looker) -> usize {
+    let changed = |i: usize| looker.compare(thumbs[stood], thumbs[i], masked).changed as f64;
+    let enough = ONSET * changed(last);
+    (first..last).rev().find(|i| changed(*i) < enough).map_or(first, |before| before + 1)
+}
+
 fn begin(slides: &mut Vec<Slide>, start_ns: u64, settled_ns: u64, moving: bool) {
     slides.push(Slide { start_ns, settled_ns, end_ns: u64::MAX, still_ns: settled_ns, steps_ns: Vec::new(), moving });
-}
-
-/// Spans shorter than this belong to the one before.
-const SPAN_BINS: usize = 4;
-
-fn spans(slides: &[Slide], thumbs: &[&Thumb], bins: &Bins, to_ns: u64) -> Vec<Span> {
-    let lit = |ns: u64| ns >= to_ns || slides.iter().any(|s| (s.start_ns..s.end_ns).contains(&ns));
-    let begins = |bin: usize| bins.from_ns + bin as u64 * BIN_NS;
-    let changes = |bin: usize| slides.iter().any(|s| s.start_ns < begins(bin + 1) && s.settled_ns >= begins(bin));
-    let kind = |bin: usize| {
-        let moving = &bins.moving[bin];
-        if !thumbs.is_empty() && !lit(begins(bin) + BIN_NS / 2) && !slides.is_empty() {
-            SpanKind::Black
-        } else if share(moving) >= MOTION {
-            SpanKind::Motion
-        } else if share(moving) * ZONES as f64 >= 3.0 {
-            SpanKind::Speaker
-        } else if bins.active[bin] != [0; 3] && !changes(bin) {
-            SpanKind::Pointer
-        } else {
-            SpanKind::Still
-        }
-    };
-    let mut runs: Vec<(SpanKind, usize)> = Vec::new();
-    for bin in 0..bins.active.len() {
-        match (runs.last_mut(), kind(bin)) {
-            (Some((last, n)), kind) if *last == kind => *n += 1,
-            (_, kind) => runs.push((kind, 1)),
-        }
-    }
-    let mut merged: Vec<(SpanKind, usize)> = Vec::new();
-    for (kind, n) in runs {
-        match merged.last_mut() {
-            Some((last, m)) if *last == kind || n < SPAN_BINS && kind != SpanKind::Black => *m += n,
-            _ => merged.push((kind, n)),
-        }
-    }
-    let mut at = 0;
-    let mut spans = Vec::new();
-    for (kind, n) in merged {
-        let end = begins(at + n).min(to_ns);
-        spans.push(Span { kind, start_ns: begins(at), end_ns: end });
-        at += n;
-    }
-    spans
-}
-
-/// The box around the zones that move in at least a third of the time, if they are not most of the picture.
-fn speaker(bins: &Bins) -> Option<[f64; 4]> {
-    let often = |zone: usize| bins.moving.iter().filter(|m| has(m, zone)).count() * 3 >= bins.moving.len();
-    let zones: Vec<usize> = (0..ZONES).filter(|z| often(*z)).collect();
-    let (x, y) = (zones.iter().map(|z| z % ZONES_ACROSS), zones.iter().map(|z| z / ZONES_ACROSS));
-    let (left, right) = (x.clone().min()?, x.max()? + 1);
-    let (top, bottom) = (y.clone().min()?, y.max()? + 1);
-    let (across, down) = (ZONES_ACROSS as f64, ZONES_DOWN as f64);
-    let found = [left as f64 / across, top as f64 / down, (right - left) as f64 / across, (bottom - top) as f64 / down];
-    (zones.len() >= 2 && found[2] * found[3] < MOTION).then_some(found)
 }
 
 /// A picture with a moving part is a slide with a speaker where the rest is drawn, not filmed.
