@@ -13,7 +13,10 @@ mod zones;
 
 pub use decide::read;
 pub use features::{Features, Seen, Thumb, ZONES, ZONES_ACROSS, ZONES_DOWN};
-pub use watch::Watcher;
+pub use watch::{Likenesses, Watcher};
+
+#[cfg(test)]
+mod tests;
 
 use serde::{Deserialize, Serialize};
 
@@ -69,9 +72,18 @@ pub enum SpanKind {
     Black,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kept {
     pub ns: u64,
+    /// Pictures that show it, in order, the first of them from its begin on; none differs visibly from it ([`Likenesses`]).
+    pub shown_ns: Vec<u64>,
     /// It changes something outside the places that move all the time.
     pub content: bool,
+}
+
+impl Kept {
+    /// Of the pictures that show it the one that is nearest to a time.
+    pub fn near(&self, ns: u64) -> u64 {
+        self.shown_ns.iter().copied().min_by_key(|s| s.abs_diff(ns)).unwrap_or(self.ns)
+    }
 }

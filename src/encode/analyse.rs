@@ -1,7 +1,7 @@
 //! The recording's pictures looked at once, before the plan: features for the timeline, and the few pictures that slides
 //! consist of kept aside, so that nothing is decoded twice for them.
 
-use super::decoder::{Decoder, init};
+use super::decoder::{Decoded, Decoder, init};
 use super::spool::Spool;
 use crate::child::{self, Limits, Reporter};
 use crate::error::Result;
@@ -9,7 +9,7 @@ use crate::picture::{Depth, Frame, Grid};
 use crate::pipeline::Fragments;
 use crate::probe::{Source, Video};
 use crate::progress::{Ctx, Event, Unit};
-use crate::timeline::{Features, Watcher};
+use crate::timeline::{Features, Likenesses, Watcher};
 use crate::units::Digest;
 use crate::workdir::WorkDir;
 use serde::{Deserialize, Serialize};
@@ -29,7 +29,7 @@ pub struct Job {
 }
 
 /// Version of what features mean; raised when the same pictures would give others.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// Pictures are at most this far apart when those are skipped that nothing refers to; else none is.
 const DENSE_NS: u64 = 220_000_000;
@@ -94,6 +94,8 @@ pub fn run(job: Job, reporter: &mut Reporter) -> Result<u64> {
     let mut watcher = Watcher::default();
     let plain = job.video.bit_depth <= 8 && job.video.hdr.is_none();
     let mut spool = if plain { Some(Spool::create(&job.out)?) } else { None };
+    // Of the pictures since one differed the spool takes those that show it best.
+    let mut span: Option<Likenesses<Decoded>> = None;
     let (mut last, mut widest) = (None, 0);
     while let Some(picture) = decoder.next(&mut || reporter.alive())? {
         let ns = picture.stream_ns;
@@ -101,18 +103,17 @@ pub fn run(job: Job, reporter: &mut Reporter) -> Result<u64> {
         if last.is_some_and(|last| ns <= last) {
             continue;
         }
-        picture.view(|view, colour| {
-            if watcher.push(ns, Grid::of(view))
-                && let Some(spool) = &mut spool
-                && view.depth() == Depth::Eight
-                && !picture.damaged
-            {
-                spool.put(ns, colour, || Frame::copy_of(view))?;
-            }
+        let mut kept = false;
+        picture.view(|view, _| {
+            kept = watcher.push(ns, Grid::of(view));
             Ok(())
         })?;
         widest = widest.max(last.map_or(0, |last| ns - last));
         last = Some(ns);
+        match &mut span {
+            Some(span) if !kept => keep(&mut spool, span.push(ns, picture))?,
+            _ => keep(&mut spool, span.replace(Likenesses::new(ns, picture)).and_then(|s| s.end(ns)))?,
+        }
         reporter.progress(ns as f64 / 1e9);
         if job.skip && decoder.counted() {
             return Ok(u64::MAX);
@@ -121,9 +122,21 @@ pub fn run(job: Job, reporter: &mut Reporter) -> Result<u64> {
             return Ok(widest);
         }
     }
+    keep(&mut spool, span.and_then(|s| s.end(last.unwrap_or(0))))?;
     if let Some(spool) = spool {
         spool.finish()?;
     }
     watcher.finish().write(&job.out.join("features"))?;
     Ok(widest)
+}
+
+/// Puts pictures into the spool that are whole and of 8 bits.
+fn keep(spool: &mut Option<Spool>, pictures: impl IntoIterator<Item = (u64, Decoded)>) -> Result<()> {
+    let Some(spool) = spool else { return Ok(()) };
+    pictures.into_iter().filter(|(_, p)| !p.damaged).try_for_each(|(ns, picture)| {
+        picture.view(|view, colour| match view.depth() {
+            Depth::Eight => spool.put(ns, colour, || Frame::copy_of(view)),
+            _ => Ok(()),
+        })
+    })
 }

@@ -62,12 +62,7 @@ pub fn samples(plan: &Plan) -> Vec<usize> {
         let segment = plan.boundaries.partition_point(|b| *b <= at).min(plan.segments()).saturating_sub(1);
         plan.weights.get(segment).map_or(0.0, |w| w.drawn)
     };
-    let moving = |i: &usize| {
-        plan.timelines
-            .get(plan.slides[*i].part)
-            .is_some_and(|t| t.slides.iter().any(|s| s.moving && s.still_ns == plan.slides[*i].still_ns))
-    };
-    let mut all: Vec<usize> = (0..plan.slides.len()).filter(|i| !moving(i)).collect();
+    let mut all: Vec<usize> = (0..plan.slides.len()).filter(|i| !plan.slides[*i].moving).collect();
     all.sort_by(|a, b| fullness(b).total_cmp(&fullness(a)).then(a.cmp(b)));
     all.truncate(wanted);
     all.sort();

@@ -37,7 +37,7 @@ pub struct Coded {
 pub fn code(fragments: &Fragments, picture: &Arc<Frame>, colour: &str, words: &[Word], alive: &mut dyn FnMut()) -> Result<Coded> {
     let areas = figure_areas(picture, words);
     if areas.is_empty() && words.iter().filter(|w| w.sure()).count() >= WORDS {
-        return text_only(fragments, picture, colour, alive);
+        return plain(fragments, picture, colour, alive);
     }
     let matrix = Matrix::of(colour);
     let source = Rgb::of(&picture.view(), matrix, Area::whole(picture.size()))?;
@@ -67,8 +67,9 @@ pub fn code(fragments: &Fragments, picture: &Arc<Frame>, colour: &str, words: &[
 /// As many words that were read for sure make a picture a slide with text.
 const WORDS: usize = 4;
 
-/// The quality at which text is as readable as in the source, or less where that would be too many bytes.
-fn text_only(fragments: &Fragments, picture: &Arc<Frame>, colour: &str, alive: &mut dyn FnMut()) -> Result<Coded> {
+/// The quality at which text is as readable as in the source, or less where that would be too many bytes; also of a picture
+/// of what moves, which is no figure to be studied.
+pub fn plain(fragments: &Fragments, picture: &Arc<Frame>, colour: &str, alive: &mut dyn FnMut()) -> Result<Coded> {
     let mut step = FIRST;
     loop {
         let bytes = webp(fragments, picture, colour, LADDER[step])?;

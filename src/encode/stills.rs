@@ -75,6 +75,8 @@ pub(super) struct Want {
     /// Which slide; `None`: a candidate for the poster and no more, of which the first that is not black is made.
     slide: Option<usize>,
     region: Option<[f64; 4]>,
+    /// A slide, to be read and to be true; else a picture of what moves.
+    slide_stands: bool,
     /// Also made as a poster.
     poster: bool,
 }
@@ -168,7 +170,7 @@ pub fn sample_job(plan: &Plan, slides: &[usize], sources: &[Source], kept: &[Pat
         .iter()
         .map(|i| &plan.slides[*i])
         .filter(|s| s.part == part)
-        .map(|s| Want { ns: s.still_ns, slide: None, region: s.region, poster: false })
+        .map(|s| Want { ns: s.still_ns, slide: None, region: s.region, slide_stands: true, poster: false })
         .collect();
     wants.sort_by_key(|w| w.ns);
     job(plan, part, wants, sources, kept, fragments, work.path(), work)
@@ -191,7 +193,7 @@ pub fn jobs(plan: &Plan, sources: &[Source], kept: &[PathBuf], fragments: &Fragm
         if there || plan.parts.get(slide.part).is_none_or(|p| p.pictures.is_none()) {
             continue;
         }
-        let want = Want { ns: slide.still_ns, slide: Some(index), region: slide.region, poster };
+        let want = Want { ns: slide.still_ns, slide: Some(index), region: slide.region, slide_stands: !slide.moving, poster };
         let sequential = plan.parts[slide.part].pictures == Some(Access::Sequential);
         match jobs.last_mut() {
             Some((part, wants)) if *part == slide.part && (sequential || wants.len() < SHARE) => wants.push(want),
@@ -223,7 +225,7 @@ fn poster_wants(plan: &Plan) -> Vec<Want> {
         if let Some(Picture::At(ns)) = at.map(|s| s.show)
             && wants.last().is_none_or(|w| w.ns < ns)
         {
-            wants.push(Want { ns, slide: None, region: None, poster: true });
+            wants.push(Want { ns, slide: None, region: None, slide_stands: false, poster: true });
         }
     }
     wants
@@ -298,13 +300,16 @@ pub fn make(job: Job, reporter: &mut Reporter) -> Result<()> {
             break;
         };
         let picture = cut(picture, want.region)?;
-        let read = ocr.as_ref().map(|o| o.read(&picture, cache.as_ref(), &mut || reporter.alive()));
+        let read = ocr.as_ref().filter(|_| want.slide_stands).map(|o| o.read(&picture, cache.as_ref(), &mut || reporter.alive()));
         let (words, unread) = match read {
             Some(Ok(words)) => (words, None),
             Some(Err(e)) => (Vec::new(), Some(e.report())),
             None => (Vec::new(), None),
         };
-        let coded = still::code(&job.fragments, &picture, &job.colour, &words, &mut || reporter.alive())?;
+        let coded = match want.slide_stands {
+            true => still::code(&job.fragments, &picture, &job.colour, &words, &mut || reporter.alive())?,
+            false => still::plain(&job.fragments, &picture, &job.colour, &mut || reporter.alive())?,
+        };
         let rounded = |score: f64| (score * 100.0).round() / 100.0;
         let record = Record {
             width: picture.size().width,
@@ -574,7 +579,7 @@ mod tests {
     fn a_planned_slide_becomes_a_still_that_was_read() {
         let dir = tempfile::tempdir().unwrap();
         let path = film(dir.path());
-        let slide = |slide, ns| Want { ns, slide: Some(slide), region: None, poster: slide == 0 };
+        let slide = |slide, ns| Want { ns, slide: Some(slide), region: None, slide_stands: true, poster: slide == 0 };
         // The last is after the end: it is missing, and the others are there.
         let job = job(dir.path(), &path, vec![slide(0, 5_000_000_000), slide(1, 6_000_000_000), slide(2, 99_000_000_000)]);
         let names = Names::new(&job.out, &job.tesseract, &job.language);
@@ -598,7 +603,7 @@ mod tests {
     fn a_poster_is_not_black_where_that_can_be() {
         let dir = tempfile::tempdir().unwrap();
         let path = film(dir.path());
-        let want = |ns| Want { ns, slide: None, region: None, poster: true };
+        let want = |ns| Want { ns, slide: None, region: None, slide_stands: false, poster: true };
         let job = job(dir.path(), &path, vec![want(0), want(1_000_000_000), want(7_000_000_000)]);
         make(job.clone(), &mut Reporter::of_test()).unwrap();
         let bytes = std::fs::read(job.out.join("still-poster.webp")).unwrap();

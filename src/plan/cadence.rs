@@ -6,10 +6,12 @@ use crate::plan::Shape;
 use crate::units::MediaTime;
 
 /// A picture of the recording that differs visibly from those before it.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Shown {
     pub at: MediaTime,
     pub show: Picture,
+    /// It and pictures that look the same, by lecture time, for segments that begin while it stands.
+    pub likes: Vec<(MediaTime, Picture)>,
     /// It changes what stands, not only what moves all the time.
     pub content: bool,
 }
@@ -20,24 +22,26 @@ const WORTH_DROPPING: f64 = 0.4;
 /// What of a part is worth showing at all, in order; the first at its start.
 pub fn worth_showing(layout: &Layout) -> Vec<Shown> {
     let part = layout.part;
-    let Some(_) = part.pictures else { return vec![Shown { at: part.offset, show: Picture::Card, content: true }] };
+    let Some(_) = part.pictures else { return vec![Shown { at: part.offset, show: Picture::Card, likes: Vec::new(), content: true }] };
     let all = &layout.source.frames_ns;
-    let pictures: Vec<(u64, bool)> = match (layout.features, layout.shape) {
-        (Some(_), Shape::Slides) => layout.timeline.kept.iter().map(|k| (k.ns, k.content)).collect(),
+    let changed: Vec<u64>;
+    // When, which pictures, and whether it changes what stands.
+    let pictures: Vec<(u64, &[u64], bool)> = match (layout.features, layout.shape) {
+        (Some(_), Shape::Slides) => layout.timeline.kept.iter().map(|k| (k.ns, k.shown_ns.as_slice(), k.content)).collect(),
         (Some(features), _) => {
-            let changed = between_changes(all, features);
+            changed = between_changes(all, features);
             // Gaps forbid pictures predicted from both sides (`RungPlan::b_pictures`): a few dropped ones are not worth that.
             let chosen = if (changed.len() as f64) < (1.0 - WORTH_DROPPING) * all.len() as f64 { &changed } else { all };
-            chosen.iter().map(|ns| (*ns, true)).collect()
+            chosen.iter().map(|ns| (*ns, std::slice::from_ref(ns), true)).collect()
         }
-        (None, _) => all.iter().map(|ns| (*ns, true)).collect(),
+        (None, _) => all.iter().map(|ns| (*ns, std::slice::from_ref(ns), true)).collect(),
     };
     // The picture that stands when the part begins: with a trim, the last one before it.
-    let from = pictures.partition_point(|(ns, _)| *ns <= part.from_ns).saturating_sub(1);
+    let from = pictures.partition_point(|(ns, ..)| *ns <= part.from_ns).saturating_sub(1);
     let interval = MediaTime::HZ as f64 / layout.profile.video.max_frame_rate;
     let mut shown: Vec<Shown> = Vec::new();
     let mut due = f64::MIN;
-    for &(ns, content) in pictures[from.min(pictures.len())..].iter().take_while(|(ns, _)| *ns < part.to_ns) {
+    for &(ns, like, content) in pictures[from.min(pictures.len())..].iter().take_while(|(ns, ..)| *ns < part.to_ns) {
         let at = if shown.is_empty() { part.offset } else { part.at(ns) };
         // A quarter of an interval of jitter is forgiven; two pictures in one tick are one.
         let early = (at.ticks() as f64) < due - interval / 4.0;
@@ -45,10 +49,11 @@ pub fn worth_showing(layout: &Layout) -> Vec<Shown> {
             continue;
         }
         due = if shown.is_empty() { at.ticks() as f64 + interval } else { (due + interval).max(at.ticks() as f64 + interval / 2.0) };
-        shown.push(Shown { at, show: Picture::At(ns), content });
+        let likes = like.iter().map(|ns| (part.at(*ns), Picture::At(*ns))).collect();
+        shown.push(Shown { at, show: Picture::At(like.first().copied().unwrap_or(ns)), likes, content });
     }
     if shown.is_empty() {
-        shown.push(Shown { at: part.offset, show: Picture::Card, content: true });
+        shown.push(Shown { at: part.offset, show: Picture::Card, likes: Vec::new(), content: true });
     }
     shown
 }
@@ -103,20 +108,44 @@ pub fn slots(layout: &Layout, shown: &[Shown], cuts: &[MediaTime]) -> Vec<Slot> 
     }
     times.sort();
     let mut slots: Vec<Slot> = Vec::new();
+    let mut stood = None;
     for (at, rungs) in times {
+        let place = standing(shown, at);
         match slots.last_mut() {
             Some(last) if last.at == at => last.rungs |= rungs,
-            _ => slots.push(Slot { at, show: standing(shown, at), rungs }),
+            // A segment begins with a new picture anyway: one that is like the middle of it.
+            _ if let Ok(cut) = cuts.binary_search(&at) => {
+                let next = cuts.get(cut + 1).copied().unwrap_or(end);
+                slots.push(Slot { at, show: shown[place].near(at, next), rungs });
+            }
+            Some(last) if stood == Some(place) => {
+                let show = last.show;
+                slots.push(Slot { at, show, rungs });
+            }
+            _ => slots.push(Slot { at, show: shown[place].show, rungs }),
         }
+        stood = Some(place);
     }
     let all = (1u32 << layout.rungs.len()).wrapping_sub(1) as u16;
     slots.iter_mut().for_each(|s| s.rungs &= all);
     slots
 }
 
-/// What is seen at a time: the last picture before it.
-fn standing(shown: &[Shown], at: MediaTime) -> Picture {
-    shown[shown.partition_point(|s| s.at <= at).saturating_sub(1)].show
+impl Shown {
+    /// The picture for a segment from `start` to `end` that begins while this stands: nearest to its middle, and not before it.
+    fn near(&self, start: MediaTime, end: MediaTime) -> Picture {
+        let middle = start.plus(end.since(start) / 2);
+        let newer = self.likes.iter().filter(|(at, _)| *at >= start);
+        newer.min_by_key(|(at, _)| at.since(middle).max(middle.since(*at))).map_or(self.newest(start), |(_, picture)| *picture)
+    }
+    fn newest(&self, at: MediaTime) -> Picture {
+        self.likes.iter().rev().find(|(t, _)| *t <= at).map_or(self.show, |(_, picture)| *picture)
+    }
+}
+
+/// Place of what is seen at a time: the last picture before it.
+fn standing(shown: &[Shown], at: MediaTime) -> usize {
+    shown.partition_point(|s| s.at <= at).saturating_sub(1)
 }
 
 /// Adds to `chosen` the pictures that are due: `content` ticks after the one before, or `motion` where only what moves anyway

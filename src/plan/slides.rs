@@ -15,6 +15,9 @@ pub struct SlidePlan {
     pub part: usize,
     /// Stream time (nanoseconds) of the part's source at which the picture stands in which the slide is complete.
     pub still_ns: u64,
+    /// Nothing stands: the still is one picture of what moves.
+    #[serde(default)]
+    pub moving: bool,
     /// Lecture times at which a build added something.
     pub steps: Vec<MediaTime>,
     /// The part of the picture that is the slide, as fractions of it: x, y, width, height. `None`: all of it.
@@ -40,7 +43,8 @@ pub fn slides(parts: &[Part], timelines: &[Timeline]) -> Vec<SlidePlan> {
                     continue;
                 }
                 let steps = slide.steps_ns.iter().map(|ns| part.at(*ns)).filter(|t| (start..end).contains(t)).collect();
-                out.push(SlidePlan { start, end, part: index, still_ns, steps, region: region.filter(|_| !slide.moving) });
+                let region = region.filter(|_| !slide.moving);
+                out.push(SlidePlan { start, end, part: index, still_ns, moving: slide.moving, steps, region });
             }
         }
     }
@@ -58,7 +62,7 @@ fn pieces(slide: &Slide, timeline: &Timeline) -> Vec<(u64, u64, u64)> {
     let still = |from: u64, to: u64| {
         let wish = from + (to - from) / 4;
         let kept = &timeline.kept;
-        kept[..kept.partition_point(|k| k.ns <= wish)].last().map_or(from, |k| k.ns)
+        kept[..kept.partition_point(|k| k.ns <= wish)].last().map_or(from, |k| k.near(wish))
     };
     (0..count).map(|k| (at(k), at(k + 1), still(at(k), at(k + 1)))).collect()
 }
@@ -87,7 +91,7 @@ mod tests {
     #[test]
     fn a_moving_span_has_a_picture_for_every_half_minute() {
         let second = 1_000_000_000;
-        let kept = (0..100).map(|i| crate::timeline::Kept { ns: i * second, content: true }).collect();
+        let kept = (0..100).map(|i| crate::timeline::Kept { ns: i * second, shown_ns: vec![i * second], content: true }).collect();
         let timeline = Timeline { kept, ..Timeline::default() };
         let slide = Slide { start_ns: 0, settled_ns: 0, end_ns: 100 * second, still_ns: 0, steps_ns: Vec::new(), moving: true };
         let found = pieces(&slide, &timeline);

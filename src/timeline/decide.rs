@@ -8,7 +8,7 @@ use super::features::{Features, Seen, Thumb};
 use super::looker::Looker;
 use super::spans::{spans, speaker};
 use super::zones::{Bins, MOTION, Zones, share, union};
-use super::{Kept, Slide, Timeline, shaken};
+use super::{Kept, Likenesses, Slide, Timeline, shaken};
 
 /// A state that holds as long is at rest.
 const REST_NS: u64 = 700_000_000;
@@ -28,8 +28,10 @@ pub fn read(features: &Features, from_ns: u64, to_ns: u64) -> Timeline {
     let thumbs: Vec<&Thumb> = features.thumbs[first.min(features.thumbs.len())..].iter().filter(|t| t.ns < to_ns).collect();
     let bins = Bins::new(&pictures, from_ns, to_ns);
     let looker = Looker { columns: features.columns, rows: features.rows };
-    let kept = pictures.iter().filter(|p| p.kept()).map(|p| Kept { ns: p.ns, content: outside(&p.zones, bins.moving_at(p.ns)) }).collect();
-    let slides = slides(&thumbs, &bins, &looker, from_ns, to_ns);
+    let kept = kept(&pictures, &bins);
+    let mut slides = slides(&thumbs, &bins, &looker, from_ns, to_ns);
+    let best = |ns: u64| kept[..kept.partition_point(|k| k.ns <= ns)].last().and_then(|k| k.shown_ns.first().copied());
+    slides.iter_mut().for_each(|s| s.still_ns = best(s.still_ns).unwrap_or(s.still_ns));
     Timeline {
         spans: spans(&slides, &thumbs, &bins, to_ns),
         kept,
@@ -37,6 +39,24 @@ pub fn read(features: &Features, from_ns: u64, to_ns: u64) -> Timeline {
         slide_share: slide_share(&thumbs, &bins, &looker, to_ns),
         slides,
     }
+}
+
+fn kept(pictures: &[Seen], bins: &Bins) -> Vec<Kept> {
+    let end = pictures.last().map_or(0, |p| p.ns);
+    let mut kept: Vec<Kept> = Vec::new();
+    let mut rest = pictures;
+    while let Some((first, after)) = rest.split_first() {
+        let span = after.iter().take_while(|p| !p.kept()).count();
+        let (span, next) = after.split_at(span);
+        if first.kept() {
+            let mut likenesses = Likenesses::new(first.ns, ());
+            let mut shown_ns: Vec<u64> = span.iter().flat_map(|p| likenesses.push(p.ns, ())).map(|(ns, ())| ns).collect();
+            shown_ns.extend(likenesses.end(next.first().map_or(end, |p| p.ns)).map(|(ns, ())| ns));
+            kept.push(Kept { ns: first.ns, shown_ns, content: outside(&first.zones, bins.moving_at(first.ns)) });
+        }
+        rest = next;
+    }
+    kept
 }
 
 fn outside(zones: &Zones, moving: &Zones) -> bool {
