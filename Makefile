@@ -3,7 +3,7 @@
 CARGO ?= cargo
 RIVULET = target/release/rivulet
 .DEFAULT_GOAL := help
-.PHONY: help setup build fixtures demo test lint corpus bench bench-camera bench-detect bench-memory bench-predict bench-slides bench-startup bench-voice cadence vendor clean-fixtures
+.PHONY: help setup build fixtures demo test lint corpus bench bench-camera bench-detect bench-link bench-memory bench-player bench-predict bench-slides bench-startup bench-uplink bench-voice cadence vendor clean-fixtures
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -42,8 +42,14 @@ bench-camera: build ## CPU seconds, bytes and VMAF against ffmpeg 9 making the s
 bench-detect: build ## Slides found, missed and false, against labels, a truth file and rendered decks
 	@RIVULET=$(RIVULET) benches/detect.py
 
+bench-link: setup ## How exact the link emulator of the tests is, on each class (root; 4 minutes)
+	@benches/link.py $(ARGS)
+
 bench-memory: build ## Peak memory of 5 and of 60 minutes of 1080p
 	@RIVULET=$(RIVULET) benches/memory.py
+
+bench-player: build fixtures ## The learner's page in Chromium behind slow links, beside stock players (root; an hour; ARGS="--only start": minutes)
+	@RIVULET=$(RIVULET) benches/player.py $(ARGS)
 
 bench-predict: build ## Bytes that the plan predicts against the encoder's (ARGS=--all: every recording longer than 30 s)
 	@RIVULET=$(RIVULET) benches/predict.py $(ARGS)
@@ -53,6 +59,9 @@ bench-slides: build ## Slide lectures: CPU, bytes, legibility and floor against 
 
 bench-startup: build ## Start of rivulet --help
 	@RIVULET=$(RIVULET) benches/startup.sh
+
+bench-uplink: build ## Publishing over a bad uplink, beside aws and rclone (root; 10 minutes; ARGS=--short: 2)
+	@RIVULET=$(RIVULET) benches/uplink.py $(ARGS)
 
 bench-voice: setup ## Intelligibility of the voice on real Vietnamese speech (ARGS=--short: more bit rates)
 	@benches/voice.py $(or $(ARGS),--profiles-only)

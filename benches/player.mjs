@@ -3,7 +3,7 @@
 //   node player.mjs '{"url": ..., "tap": true, "profile": DIR, "watch_s": 0, "limit_s": 90, "flags": [...]}'
 //
 // Time zero is the request for the page. Sound is speech energy that the element renders (a copy of its stream, measured), not
-// `playing`. A slide is a picture of at least 640 pixels' width in its natural size, decoded and painted.
+// `playing`. A slide is a picture of at least 960 pixels' width in its natural size (the lecture has 1280), decoded and painted.
 
 import { createRequire } from "node:module";
 
@@ -17,7 +17,7 @@ const SLIDE = "#slide, [data-slide], img.slide, .slide img";
 function watch({ slides }) {
   if (window !== window.top) return;
   const LOUD = 0.003; // -50 dBFS: voices are at -16 LUFS, noise of a quiet room below -60.
-  const LEGIBLE = 640;
+  const LEGIBLE = 960;
   const seen = (window.bench = { sound: null, slide: null, picture: null, stalls: 0, stall_s: 0, played_s: 0, ended: false });
   const now = () => performance.timeOrigin + performance.now();
   const elements = new Map();
@@ -140,7 +140,7 @@ const left = ((end) => () => Math.max(1, end - Date.now()))(Date.now() + limit_s
 try {
   await page.goto(url, { waitUntil: "commit", timeout: left() });
   if (tap) await page.locator(PLAY).first().click({ timeout: left() });
-  await page.waitForFunction(() => window.bench.sound && window.bench.slide, null, { polling: 100, timeout: left() });
+  await page.waitForFunction(() => window.bench.sound && (window.bench.slide || window.bench.ended), null, { polling: 100, timeout: left() });
 } catch (e) {
   gave_up = String(e.message || e).split("\n")[0];
 }
@@ -157,9 +157,9 @@ console.log(JSON.stringify({
   sound_s,
   position_s: seen.sound?.position_s,
   picture_s: after(seen.picture),
-  picture: seen.picture?.size,
+  picture: seen.picture?.size || null,
   slide_s: after(seen.slide),
-  slide: seen.slide?.size,
+  slide: seen.slide?.size || null,
   bytes_before_sound: sum(() => true),
   code_before_sound: sum((r) => r.type === "Script" || r.type === "Stylesheet"),
   requests_before_sound: [...requests.values()].filter((r) => r.pieces[0]?.[0] <= until).length,
@@ -168,7 +168,7 @@ console.log(JSON.stringify({
   stall_s: seen.stall_s,
   played_s: seen.played_s,
   ended: seen.ended,
-  gave_up,
+  gave_up: gave_up || null,
   faults,
 }));
 await context.close();

@@ -34,13 +34,19 @@ ENDPOINT, BUCKET = "http://192.0.2.2:5000", "bench"
 KEYS = {"AWS_ACCESS_KEY_ID": "bench", "AWS_SECRET_ACCESS_KEY": "bench", "AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}
 
 
+def plain():
+    """Our environment without a network's and a cloud's own settings: there are neither behind the link (rclone 1.60 cannot
+    start with a CA bundle)."""
+    return {k: v for k, v in os.environ.items() if not k.startswith("AWS_") and not k.lower().endswith("_proxy")}
+
+
 def behind(name, server, ready, command, env=None):
     """Runs a command behind the link: (code, stdout, stderr, report)."""
     report = OUT / f"{name}.json"
     report.unlink(missing_ok=True)
     argv = [sys.executable, LINK, "run", "--up", str(UP_BPS), "--down", "4M", "--delay", str(DELAY_MS), "--loss", str(LOSS), "--seed", "1", "--report", report]
     argv += ["--server", server, "--ready", ready, "--server-log", OUT / f"{name}.log", "--", *command]
-    done = subprocess.run([str(a) for a in argv], stdin=subprocess.DEVNULL, capture_output=True, text=True, env={**os.environ, **KEYS, **(env or {})})
+    done = subprocess.run([str(a) for a in argv], stdin=subprocess.DEVNULL, capture_output=True, text=True, env={**plain(), **KEYS, **(env or {})})
     return done.returncode, done.stdout, done.stderr, json.loads(report.read_text()) if report.exists() else None
 
 
@@ -75,7 +81,7 @@ def course(handouts, directory):
 def rivulet(name, handouts):
     toml = course(handouts, OUT / f"course-{name}")
     env = {"RIVULET_WORK": str(OUT / "work"), "AWS_ENDPOINT_URL": ENDPOINT}
-    refused = subprocess.run([common.rivulet(), "publish", toml, "--to", "s3://bench/x", "--dry-run", "--quiet"], env={**os.environ, **KEYS, **env, "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, capture_output=True, text=True)
+    refused = subprocess.run([common.rivulet(), "publish", toml, "--to", "s3://bench/x", "--dry-run", "--quiet"], env={**plain(), **KEYS, **env, "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, capture_output=True, text=True)
     if refused.returncode in (2, 4):
         return f"this rivulet does not publish to S3: {refused.stderr.strip().splitlines()[0]}"
     # Encoded, and in the work directory, by publishing to a directory first.
@@ -133,6 +139,7 @@ def main():
         args.large_mb, args.objects = 6, 300
     OUT.mkdir(parents=True, exist_ok=True)
     common.install(MOTO)
+    common.ffmpeg()
     kinds = {"large": (3, args.large_mb * 1_000_000 // 3), "small": (args.objects, SMALL)}
     handouts = {name: files(OUT / f"handouts-{name}", *kinds[name]) for name in args.only}
     print(f"uplink: {UP_BPS / 1e6:.0f} Mbit/s up, {2 * DELAY_MS} ms, {LOSS} % loss; load of this machine {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", flush=True)
