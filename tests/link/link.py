@@ -169,7 +169,8 @@ def end(forwarder, talk, alive, serving):
         return
     os.kill(serving, signal.SIGTERM)
     patience = time.monotonic_ns() + int(GRACE_S * 1e9)
-    while alive(serving) and time.monotonic_ns() < patience:
+    # To the end of what it says, too.
+    while (alive(serving) or talk) and time.monotonic_ns() < patience:
         forwarder.step(talk, patience)
     if alive(serving):
         os.kill(serving, signal.SIGKILL)
