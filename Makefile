@@ -34,7 +34,8 @@ cadence: build ## Seeks in three players and two browsers, through few and irreg
 	@tests/cadence.sh $(RIVULET) --seeks 100 --jobs 2
 
 bench: ## All benches, each in its short form, to the end even where a bar is missed
-	@$(MAKE) --no-print-directory --keep-going ARGS= bench-startup bench-detect bench-slides bench-camera bench-predict bench-voice bench-memory
+	@$(MAKE) --no-print-directory --keep-going ARGS= bench-startup bench-detect bench-slides bench-camera bench-predict bench-voice bench-memory; missed=$$?; \
+	$(MAKE) --no-print-directory --keep-going ARGS=--short bench-link bench-player bench-uplink && exit $$missed
 
 bench-camera: build ## CPU seconds, bytes and VMAF against ffmpeg 9 making the same ladder
 	@RIVULET=$(RIVULET) benches/camera.py
@@ -48,7 +49,7 @@ bench-link: setup ## How exact the link emulator of the tests is, on each class 
 bench-memory: build ## Peak memory of 5 and of 60 minutes of 1080p
 	@RIVULET=$(RIVULET) benches/memory.py
 
-bench-player: build fixtures ## The learner's page in Chromium behind slow links, beside stock players (root; an hour; ARGS="--only start": minutes)
+bench-player: build fixtures ## The learner's page in Chromium behind slow links, beside stock players (root; an hour; ARGS=--short: 10 minutes)
 	@RIVULET=$(RIVULET) benches/player.py $(ARGS)
 
 bench-predict: build ## Bytes that the plan predicts against the encoder's (ARGS=--all: every recording longer than 30 s)

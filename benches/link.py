@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How exact the link emulator (tests/link, docs/link.md) is: what is measured from inside each class, beside its nominal values.
 
-    benches/link.py [--seconds 30] [--classes 2g,edge]
+    benches/link.py [--seconds 30] [--short] [--classes 2g,edge]
 
 For each class: a small packet's round trip, what a flood of UDP carries each way (IP bytes; the bar is 2 %), how many of
 packets that fit are lost (within four standard deviations), and one TCP stream each way in the second half of its time:
@@ -65,12 +65,13 @@ def row(name, found, report):
 def main():
     args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     args.add_argument("--seconds", type=int, default=30, help="of each stream")
+    args.add_argument("--short", action="store_true", help="20 s of each")
     args.add_argument("--classes", type=lambda s: s.split(","), default=list(classes.CLASSES))
     args = args.parse_args()
     if subprocess.run([sys.executable, LINK, "possible"]).returncode:
         raise SystemExit("bench-link: SKIPPED, nothing was measured")
     common.OUT.mkdir(parents=True, exist_ok=True)
-    running = {name: start(name, args.seconds) for name in args.classes}
+    running = {name: start(name, 20 if args.short else args.seconds) for name in args.classes}
     print(f"{'':8} {'round trip, ms':>18} {'down, kbit/s':>16} {'loss, %':>11} {'TCP, %':>7} {'up, kbit/s':>16} {'loss, %':>11} {'TCP, %':>7} {'late':>7}")
     print(f"{'class':>8} {'nominal':>8} {'found':>9} {'nominal':>6} {'found':>9} {'nom':>4} {'found':>6} {'':>7} {'nominal':>6} {'found':>9} {'nom':>4} {'found':>6} {'':>7} {'ms':>7}")
     good = True

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What a learner meets who opens a lecture's link: Chromium behind the link emulator (docs/link.md), against `rivulet serve`.
 
-    benches/player.py [--classes edge,weak-3g,3g] [--seeds 1,2,3] [--traces 10] [--only start,second,2g,traces]
+    benches/player.py [--classes edge,weak-3g,3g] [--seeds 1,2,3] [--traces 10] [--only start,second,2g,traces] [--short]
 
 start   first visit, nothing cached, play tapped as soon as it can be: seconds to speech that is rendered and to a slide that
         is painted, bytes before the sound. Beside it hls.js by itself on the same package, and on Apple's AVC ladder.
@@ -214,7 +214,10 @@ def main():
     p.add_argument("--only", type=words, default=["start", "second", "2g", "traces"])
     p.add_argument("--traces", type=int, default=10, help="how many, evenly taken")
     p.add_argument("--jobs", type=int, default=5, help="trace sessions side by side")
+    p.add_argument("--short", action="store_true", help="one seed, no traces")
     args = p.parse_args()
+    if args.short:
+        args.seeds, args.only = args.seeds[:1], [part for part in args.only if part != "traces"]
     if subprocess.run([sys.executable, LINK, "possible"]).returncode:
         raise SystemExit("bench-player: SKIPPED, nothing was measured")
     media.OUT.mkdir(parents=True, exist_ok=True)
