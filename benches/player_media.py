@@ -18,7 +18,7 @@ PAGE = """<!doctype html><meta charset="utf-8"><meta name="viewport" content="wi
 # Stock: nothing set.
 HLS_JS = """const hls = new Hls(); hls.loadSource("{source}"); hls.attachMedia(video); video.play();
 """
-SHAKA = """shaka.polyfill.installAll(); const player = new shaka.Player(); player.attach(video).then(() => player.load("{source}")); video.play();
+SHAKA = """shaka.polyfill.installAll(); const player = new shaka.Player(); player.attach(video).then(() => player.load("{source}")).then(() => video.play());
 """
 
 

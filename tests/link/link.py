@@ -26,7 +26,7 @@ import netns
 import pipe
 
 NO_LINK = 125
-GRACE_S = 5.0  # From SIGTERM to SIGKILL, for the server and for a command that we are told to stop.
+GRACE_S = 20.0  # From SIGTERM to SIGKILL, for the server and for a command that we are told to stop.
 
 
 def no_link():
