@@ -155,7 +155,7 @@ const until = sound_s === null ? Infinity : zero.monotonic + sound_s;
 const sum = (test, when = until) => [...requests.values()].filter(test).reduce((total, r) => total + arrived(r, when), 0);
 console.log(JSON.stringify({
   sound_s,
-  position_s: seen.sound?.position_s,
+  position_s: seen.sound?.position_s ?? null,
   picture_s: after(seen.picture),
   picture: seen.picture?.size || null,
   slide_s: after(seen.slide),
@@ -164,10 +164,10 @@ console.log(JSON.stringify({
   code_before_sound: sum((r) => r.type === "Script" || r.type === "Stylesheet"),
   requests_before_sound: [...requests.values()].filter((r) => r.pieces[0]?.[0] <= until).length,
   bytes: sum(() => true, Infinity),
-  stalls: seen.stalls,
-  stall_s: seen.stall_s,
-  played_s: seen.played_s,
-  ended: seen.ended,
+  stalls: seen.stalls ?? 0,
+  stall_s: seen.stall_s ?? 0,
+  played_s: seen.played_s ?? 0,
+  ended: seen.ended ?? false,
   gave_up: gave_up || null,
   faults,
 }));

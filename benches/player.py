@@ -20,6 +20,7 @@ import concurrent.futures
 import hashlib
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -48,6 +49,8 @@ class Site:
         told = subprocess.run([common.rivulet(), "serve", "--help"], capture_output=True, text=True).stdout
         self.command = f"exec {common.rivulet()} serve {store} --listen 192.0.2.2:{PORT}"
         if "--tls-cert" in told:
+            if not shutil.which("openssl"):
+                raise SystemExit("bench-player: a certificate is made with openssl, which is not installed: apt-get install openssl")
             certificate, key = media.OUT / "cert.pem", media.OUT / "key.pem"
             subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30", "-keyout", key, "-out", certificate]
                            + ["-subj", "/CN=bench", "-addext", "subjectAltName=IP:192.0.2.2"], check=True, capture_output=True)
@@ -195,7 +198,7 @@ def traces(site, args, voice_bps):
                 visit = future.result()
                 share = stalled(visit)
                 sound = "never" if visit["sound_s"] is None else f"{visit['sound_s']:.1f}"
-                text += f"{sound:>9}{visit['stalls'] or 0:4}{visit['stall_s'] or 0:6.1f}{100 * share:5.0f}%{visit['bytes'] / 1e6:5.1f}"
+                text += f"{sound:>9}{visit['stalls']:4}{visit['stall_s']:6.1f}{100 * share:5.0f}%{visit['bytes'] / 1e6:5.1f}"
                 if name == "page" and can:
                     possible += 1
                     passed += share < STALL_SHARE
