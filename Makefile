@@ -3,7 +3,7 @@
 CARGO ?= cargo
 RIVULET = target/release/rivulet
 .DEFAULT_GOAL := help
-.PHONY: help setup build fixtures demo test lint corpus bench bench-camera bench-detect bench-memory bench-predict bench-slides bench-startup bench-voice cadence vendor clean-fixtures
+.PHONY: help setup build fixtures demo test lint corpus bench bench-camera bench-detect bench-link bench-memory bench-player bench-predict bench-slides bench-startup bench-uplink bench-voice cadence vendor clean-fixtures
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -34,7 +34,8 @@ cadence: build ## Seeks in three players and two browsers, through few and irreg
 	@tests/cadence.sh $(RIVULET) --seeks 100 --jobs 2
 
 bench: ## All benches, each in its short form, to the end even where a bar is missed
-	@$(MAKE) --no-print-directory --keep-going ARGS= bench-startup bench-detect bench-slides bench-camera bench-predict bench-voice bench-memory
+	@$(MAKE) --no-print-directory --keep-going ARGS= bench-startup bench-detect bench-slides bench-camera bench-predict bench-voice bench-memory; missed=$$?; \
+	$(MAKE) --no-print-directory --keep-going ARGS=--short bench-link bench-player bench-uplink && exit $$missed
 
 bench-camera: build ## CPU seconds, bytes and VMAF against ffmpeg 9 making the same ladder
 	@RIVULET=$(RIVULET) benches/camera.py
@@ -42,8 +43,14 @@ bench-camera: build ## CPU seconds, bytes and VMAF against ffmpeg 9 making the s
 bench-detect: build ## Slides found, missed and false, against labels, a truth file and rendered decks
 	@RIVULET=$(RIVULET) benches/detect.py
 
+bench-link: setup ## How exact the link emulator of the tests is, on each class (root; 4 minutes)
+	@benches/link.py $(ARGS)
+
 bench-memory: build ## Peak memory of 5 and of 60 minutes of 1080p
 	@RIVULET=$(RIVULET) benches/memory.py
+
+bench-player: build fixtures ## The learner's page in Chromium behind slow links, beside stock players (root; an hour; ARGS=--short: 10 minutes)
+	@RIVULET=$(RIVULET) benches/player.py $(ARGS)
 
 bench-predict: build ## Bytes that the plan predicts against the encoder's (ARGS=--all: every recording longer than 30 s)
 	@RIVULET=$(RIVULET) benches/predict.py $(ARGS)
@@ -53,6 +60,9 @@ bench-slides: build ## Slide lectures: CPU, bytes, legibility and floor against 
 
 bench-startup: build ## Start of rivulet --help
 	@RIVULET=$(RIVULET) benches/startup.sh
+
+bench-uplink: build ## Publishing over a bad uplink, beside aws and rclone (root; 10 minutes; ARGS=--short: 2)
+	@RIVULET=$(RIVULET) benches/uplink.py $(ARGS)
 
 bench-voice: setup ## Intelligibility of the voice on real Vietnamese speech (ARGS=--short: more bit rates)
 	@benches/voice.py $(or $(ARGS),--profiles-only)

@@ -1,0 +1,174 @@
+// One visit to a page in Chromium, for benches/player.py: what a learner hears and sees, and when. A JSON line on stdout.
+//
+//   node player.mjs '{"url": ..., "tap": true, "profile": DIR, "watch_s": 0, "limit_s": 90, "flags": [...]}'
+//
+// Time zero is the request for the page. Sound is speech energy that the element renders (a copy of its stream, measured), not
+// `playing`. A slide is a picture of at least 960 pixels' width in its natural size (the lecture has 1280), decoded and painted.
+
+import { createRequire } from "node:module";
+
+const { chromium } = createRequire(new URL("../tests/browser/package.json", import.meta.url))("playwright-core");
+const { url, tap, profile, watch_s, limit_s, flags } = JSON.parse(process.argv[2]);
+
+// The one place that knows the page's names.
+const PLAY = "[data-play], #play";
+const SLIDE = "#slide, [data-slide], img.slide, .slide img";
+
+function watch({ slides }) {
+  if (window !== window.top) return;
+  const LOUD = 0.003; // -50 dBFS: voices are at -16 LUFS, noise of a quiet room below -60.
+  const LEGIBLE = 960;
+  const seen = (window.bench = { sound: null, slide: null, picture: null, stalls: 0, stall_s: 0, played_s: 0, ended: false });
+  const now = () => performance.timeOrigin + performance.now();
+  const elements = new Map();
+  let context;
+
+  function listen(element) {
+    if (elements.has(element)) return;
+    const state = { element, at: 0, analysers: [] };
+    elements.set(element, state);
+    context ||= new AudioContext();
+    context.resume();
+    const stream = element.captureStream();
+    const hear = (track) => {
+      if (track.kind !== "audio") return;
+      const analyser = context.createAnalyser();
+      analyser.fftSize = 1024;
+      context.createMediaStreamSource(new MediaStream([track])).connect(analyser);
+      state.analysers.push(analyser);
+    };
+    stream.getTracks().forEach(hear);
+    stream.addEventListener("addtrack", (e) => hear(e.track));
+    if (element instanceof HTMLVideoElement) {
+      const frame = (_, meta) => {
+        const picture = { at: now(), size: `${meta.width}x${meta.height}` };
+        seen.picture ||= picture;
+        if (meta.width >= LEGIBLE) seen.slide ||= picture;
+        else element.requestVideoFrameCallback(frame);
+      };
+      element.requestVideoFrameCallback(frame);
+    }
+  }
+  const play = HTMLMediaElement.prototype.play;
+  HTMLMediaElement.prototype.play = function () {
+    listen(this);
+    return play.call(this);
+  };
+  document.addEventListener("play", (e) => listen(e.target), true);
+
+  const wave = new Float32Array(1024);
+  function loud(analyser) {
+    analyser.getFloatTimeDomainData(wave);
+    return Math.sqrt(wave.reduce((sum, s) => sum + s * s, 0) / wave.length) > LOUD;
+  }
+  const asked = new WeakSet();
+  function look() {
+    for (const image of document.querySelectorAll(slides)) {
+      if (asked.has(image) || !image.complete || image.naturalWidth < LEGIBLE || !image.getClientRects().length) continue;
+      asked.add(image);
+      const painted = () => (seen.slide ||= { at: now(), size: `${image.naturalWidth}x${image.naturalHeight}` });
+      image.decode().then(() => requestAnimationFrame(() => requestAnimationFrame(painted)), () => asked.delete(image));
+    }
+  }
+
+  let last = performance.now();
+  let still = 0;
+  setInterval(() => {
+    const passed = (performance.now() - last) / 1000;
+    last += passed * 1000;
+    if (!seen.slide) look();
+    let moved = 0;
+    for (const state of elements.values()) {
+      const { element, analysers } = state;
+      if (element.muted || element.volume === 0) continue;
+      if (!seen.sound && analysers.some(loud)) seen.sound = { at: now(), position_s: element.currentTime, main: (seen.main = element.tagName) };
+      if (element.currentTime > state.at) moved = Math.max(moved, element.currentTime - state.at);
+      state.at = element.currentTime;
+      if (seen.sound && (element.ended || (element.duration > 0 && element.currentTime > element.duration - 0.3))) seen.ended = true;
+    }
+    if (!seen.sound || seen.ended) return;
+    // The clock of media moves in steps: a stand of a quarter of a second is a stall.
+    if (moved > 0) {
+      seen.played_s += moved;
+      still = 0;
+      return;
+    }
+    if (still < 0.25 && still + passed >= 0.25) {
+      seen.stalls += 1;
+      seen.stall_s += still;
+    }
+    still += passed;
+    if (still >= 0.25) seen.stall_s += passed;
+  }, 20);
+}
+
+const context = await chromium.launchPersistentContext(profile, {
+  executablePath: process.env.CHROMIUM || "/usr/bin/chromium",
+  headless: true,
+  viewport: { width: 412, height: 760 },
+  deviceScaleFactor: 2,
+  args: ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run", "--disable-quic",
+    "--autoplay-policy=no-user-gesture-required", ...flags],
+});
+const page = context.pages()[0] || (await context.newPage());
+const faults = [];
+page.on("pageerror", (e) => faults.push(`script: ${e.message}`));
+page.on("crash", () => faults.push("the page crashed"));
+await page.addInitScript(watch, { slides: SLIDE });
+
+// Bytes as the network brought them, with the time of each piece.
+const devtools = await context.newCDPSession(page);
+const requests = new Map();
+let zero;
+await devtools.send("Network.enable");
+devtools.on("Network.requestWillBeSent", (e) => {
+  zero ||= { monotonic: e.timestamp, wall: e.wallTime };
+  if (!requests.has(e.requestId)) requests.set(e.requestId, { url: e.request.url, type: e.type, pieces: [], total: null });
+});
+const piece = (id, at, bytes) => requests.get(id)?.pieces.push([at, bytes]);
+devtools.on("Network.responseReceived", (e) => piece(e.requestId, e.timestamp, e.response.encodedDataLength));
+devtools.on("Network.dataReceived", (e) => piece(e.requestId, e.timestamp, e.encodedDataLength));
+devtools.on("Network.loadingFinished", (e) => {
+  const request = requests.get(e.requestId);
+  if (request) Object.assign(request, { total: e.encodedDataLength, finished: e.timestamp });
+});
+const arrived = (request, until) =>
+  request.total !== null && request.finished <= until ? request.total : request.pieces.reduce((sum, [at, bytes]) => sum + (at <= until ? bytes : 0), 0);
+
+let gave_up;
+const left = ((end) => () => Math.max(1, end - Date.now()))(Date.now() + limit_s * 1000);
+try {
+  await page.goto(url, { waitUntil: "commit", timeout: left() });
+  if (tap) await page.locator(PLAY).first().click({ timeout: left() });
+  await page.waitForFunction(() => window.bench.sound && (window.bench.slide || window.bench.ended), null, { polling: 100, timeout: left() });
+} catch (e) {
+  gave_up = String(e.message || e).split("\n")[0];
+}
+if (watch_s && !gave_up) {
+  const until = ({ watch_s }) => window.bench.ended || window.bench.played_s + window.bench.stall_s >= watch_s;
+  await page.waitForFunction(until, { watch_s }, { polling: 250, timeout: left() }).catch((e) => (gave_up = String(e.message).split("\n")[0]));
+}
+const seen = await page.evaluate(() => window.bench).catch(() => ({}));
+const after = (mark) => (mark && zero ? mark.at / 1000 - zero.wall : null);
+const sound_s = after(seen.sound);
+const until = sound_s === null ? Infinity : zero.monotonic + sound_s;
+const sum = (test, when = until) => [...requests.values()].filter(test).reduce((total, r) => total + arrived(r, when), 0);
+console.log(JSON.stringify({
+  sound_s,
+  position_s: seen.sound?.position_s ?? null,
+  picture_s: after(seen.picture),
+  picture: seen.picture?.size || null,
+  slide_s: after(seen.slide),
+  slide: seen.slide?.size || null,
+  bytes_before_sound: sum(() => true),
+  code_before_sound: sum((r) => r.type === "Script" || r.type === "Stylesheet"),
+  requests_before_sound: [...requests.values()].filter((r) => r.pieces[0]?.[0] <= until).length,
+  bytes: sum(() => true, Infinity),
+  stalls: seen.stalls ?? 0,
+  stall_s: seen.stall_s ?? 0,
+  played_s: seen.played_s ?? 0,
+  ended: seen.ended ?? false,
+  gave_up: gave_up || null,
+  faults,
+}));
+await context.close();
