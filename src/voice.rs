@@ -1,16 +1,18 @@
 //! The voice of a lecture: one mono track over the whole of it, made in one pass (never chunked, so no priming gaps).
 //!
-//! Two child jobs. `loudness` decodes the sound of all parts and finds the mix and how loud it is; `voice` decodes again,
-//! brings it to -16 LUFS below the true-peak ceiling and encodes Opus and AAC-LC side by side into [`units`] files, which
-//! the packager cuts into CMAF. Here are the jobs, the decisions and the arithmetic, all pure; `encode::voice` has the
+//! Two child jobs. `loudness` decodes the sound of all parts, finds the mix and how loud it is, and leaves the samples in a
+//! [`spool`]; `voice` brings them to -16 LUFS below the true-peak ceiling, as often as it takes, and encodes Opus and AAC-LC
+//! side by side into [`units`] files, which the packager cuts into CMAF. Here are the jobs, the decisions and the arithmetic, all pure; `encode::voice` has the
 //! GStreamer.
 //!
-//! decode -> [`resample`] to 48 kHz -> [`align`] by timestamps -> [`mix`] to mono -> gain, [`limit`] -> encoders -> [`units`]
+//! decode -> [`resample`] to 48 kHz -> [`align`] by timestamps -> [`mix`] to mono -> [`spool`] -> gain, [`limit`] -> encoders -> [`units`]
 
 pub mod align;
 pub mod limit;
 pub mod mix;
+pub mod peak;
 pub mod resample;
+pub mod spool;
 pub mod units;
 
 use crate::child::{self, Limits};
@@ -110,7 +112,7 @@ pub struct Heard {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Made {
     pub heard: Vec<Heard>,
-    /// What the limiter was set to.
+    /// What the limiter was set to in the last pass. A codec that kept its peaks in one before that was not encoded again.
     pub gain_db: f64,
     pub ceiling_dbtp: f64,
     /// How far the limiter reached down, dB (0 or less).
@@ -120,6 +122,14 @@ pub struct Made {
     pub warnings: Vec<String>,
     /// As [`Measured::lost`].
     pub lost: bool,
+}
+
+/// The job of the child `loudness`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MeasureJob {
+    pub job: VoiceJob,
+    /// Where [`MIX_FILE`] is left for the child `voice`.
+    pub dir: PathBuf,
 }
 
 /// The job of the child `voice`.
@@ -145,6 +155,8 @@ pub struct VoiceOutput {
 /// File names in the work directory.
 pub const OPUS_FILE: &str = "voice-opus.units";
 pub const AAC_FILE: &str = "voice-aac.units";
+/// The [`spool`] between the two children; the second removes it.
+pub const MIX_FILE: &str = "voice-mix.f32";
 const MEASURED_FILE: &str = "voice-loudness.json";
 const MADE_FILE: &str = "voice.json";
 
@@ -174,7 +186,8 @@ pub async fn voice(job: &VoiceJob, dir: &Path, ctx: &Ctx) -> Result<VoiceOutput>
     let measured: Measured = match read_json(&dir.join(MEASURED_FILE)) {
         Some(measured) => measured,
         None => {
-            let measured = attempt("loudness", &subject, job, limits, ctx, &mut report).await?;
+            let measure = MeasureJob { job: job.clone(), dir: dir.to_path_buf() };
+            let measured = attempt("loudness", &subject, &measure, limits, ctx, &mut report).await?;
             write_json(&dir.join(MEASURED_FILE), &measured)?;
             measured
         }
@@ -192,6 +205,8 @@ pub async fn voice(job: &VoiceJob, dir: &Path, ctx: &Ctx) -> Result<VoiceOutput>
             made
         }
     };
+    // Still there only where somebody pulled the plug between the voice and its answer.
+    let _ = std::fs::remove_file(dir.join(MIX_FILE));
     report(2.0 * total_s);
     let (lufs, true_peak_dbtp) = summary(&made.heard);
     let loudness = package::Loudness { source_lufs: measured.source_lufs, lufs, true_peak_dbtp };

@@ -8,14 +8,16 @@ use crate::child::Reporter;
 use crate::error::{Error, Kind, Result};
 use crate::voice::align::{Aligner, Stereo};
 use crate::voice::limit::Limiter;
-use crate::voice::mix::{Candidates, Meter};
+use crate::voice::mix::{Candidates, Loudness, Mix};
 use crate::voice::resample::Resampler;
+use crate::voice::spool::{self, Spool};
 use crate::voice::{
-    AAC_FILE, CEILING_DBTP, Made, MakeJob, Measured, OPUS_FILE, Part, RATE_HZ, TOLERANCE_LU, VoiceJob, correct_ceiling, correct_gain,
-    decide_gain, frames, summary,
+    AAC_FILE, CEILING_DBTP, Heard, MIX_FILE, Made, MakeJob, MeasureJob, Measured, OPUS_FILE, PEAK_DBTP, Part, RATE_HZ, TOLERANCE_LU,
+    VoiceJob, correct_ceiling, correct_gain, decide_gain, frames, summary,
 };
 use coder::Coder;
 use std::cell::{Cell, RefCell};
+use std::path::Path;
 
 /// Passes with encoders at most: the second nearly always holds.
 const PASSES: u32 = 4;
@@ -34,21 +36,29 @@ const NAMED: usize = 5;
 /// A step in the timestamps of a track, above which the resampler starts anew: 40 ms, as the aligner's.
 const STEP_NS: i64 = 40_000_000;
 
-/// The child `loudness`: finds the mix and measures it, in one pass.
-pub fn measure(job: VoiceJob, reporter: &mut Reporter) -> Result<Measured> {
+/// The child `loudness`: finds the mix and measures it, in one pass, and keeps the average for the child `voice`.
+pub fn measure(measure: MeasureJob, reporter: &mut Reporter) -> Result<Measured> {
     crate::gst::init()?;
+    let MeasureJob { job, dir } = measure;
     let mut candidates = Candidates::new()?;
     let mut mono = true;
-    let Told { warnings, lost } = play(
-        &job,
-        &mut |frames, channels| {
-            // Silence before the first sound is the same in all mixes.
-            mono &= channels <= 1;
-            candidates.add(frames, mono)
-        },
-        reporter,
-    )?;
+    let path = dir.join(MIX_FILE);
+    let Told { warnings, lost } = spool::write(&path, Mix::Average, |spool| {
+        play(
+            &job,
+            &mut |frames, channels| {
+                // Silence before the first sound is the same in all mixes.
+                mono &= channels <= 1;
+                spool.add(candidates.add(frames)?)
+            },
+            reporter,
+        )
+    })?;
     let (mix, source_lufs, source_peak_dbtp) = candidates.finish(mono);
+    if !matches!(mix, Mix::Mono | Mix::Average) {
+        // Rare: one channel is dead or inverted. It is decoded again rather than kept three times.
+        let _ = std::fs::remove_file(&path);
+    }
     Ok(Measured { mix, source_lufs, source_peak_dbtp, warnings, lost })
 }
 
@@ -56,39 +66,49 @@ pub fn measure(job: VoiceJob, reporter: &mut Reporter) -> Result<Measured> {
 pub fn make(make: MakeJob, reporter: &mut Reporter) -> Result<Made> {
     crate::gst::init()?;
     let MakeJob { job, measured, dir } = make;
+    let path = dir.join(MIX_FILE);
+    let (mut sound, lost) = sound(&job, &measured, &path, reporter)?;
     let (mut gain_db, warning) = decide_gain(measured.source_lufs);
     let mut warnings = Vec::from_iter(warning);
     let mut ceiling_dbtp = CEILING_DBTP;
     let mut codecs_take_lu = CODECS_TAKE_LU;
     let mut passes = 0;
+    // What is encoded and need not be again.
+    let mut done: Vec<(Coder, Heard)> = Vec::new();
     loop {
-        // A limiter that bites deep changes the loudness. Trying that costs a fifth of a pass with encoders.
+        // A limiter that bites deep changes the loudness. Trying that costs a tenth of a pass with encoders.
         for _ in 0..if passes == 0 { DRY_RUNS } else { DRY_RUNS - 1 } {
             if measured.source_peak_dbtp + gain_db <= ceiling_dbtp + DEEP_DB {
                 break;
             }
-            let mut meter = Meter::new(RATE_HZ)?;
-            process(&job, &measured, gain_db, ceiling_dbtp, reporter, &mut |samples| meter.add(samples))?;
+            let mut meter = Loudness::new(RATE_HZ)?;
+            process(&mut sound, gain_db, ceiling_dbtp, reporter, &mut |samples| meter.add(samples))?;
             match correct_gain(measured.source_lufs, gain_db, meter.lufs() - codecs_take_lu, DRY_TOLERANCE_LU) {
                 Some(next) => gain_db = next,
                 None => break,
             }
         }
         passes += 1;
+        let wanted = |codec| done.iter().all(|(_, heard)| heard.codec != codec);
         let mut coders = Vec::new();
-        if let Some(settings) = &job.opus {
+        if let Some(settings) = job.opus.as_ref().filter(|_| wanted("opus")) {
             coders.push(Coder::opus(settings, &job, &dir.join(OPUS_FILE))?);
         }
-        if let Some(settings) = &job.aac {
+        if let Some(settings) = job.aac.as_ref().filter(|_| wanted("aac")) {
             coders.push(Coder::aac(settings, &job, &dir.join(AAC_FILE))?);
         }
-        let mut meter = Meter::new(RATE_HZ)?;
+        let mut meter = Loudness::new(RATE_HZ)?;
         let mut encode = |samples: &[f32]| {
             meter.add(samples)?;
             coders.iter_mut().try_for_each(|coder| coder.push(samples))
         };
-        let Processed { limited_db, lost } = process(&job, &measured, gain_db, ceiling_dbtp, reporter, &mut encode)?;
-        let heard = coders.iter_mut().map(Coder::drain).collect::<Result<Vec<_>>>()?;
+        let limited_db = process(&mut sound, gain_db, ceiling_dbtp, reporter, &mut encode)?;
+        let new = coders.iter_mut().map(Coder::drain).collect::<Result<Vec<_>>>()?;
+        let (new_lufs, _) = summary(&new);
+        done.extend(coders.into_iter().zip(new));
+        // Opus first, whichever came last.
+        done.sort_by_key(|(_, heard)| heard.codec != "opus");
+        let heard: Vec<Heard> = done.iter().map(|(_, heard)| heard.clone()).collect();
         let (lufs, peak) = summary(&heard);
         let lower = correct_ceiling(ceiling_dbtp, peak, passes);
         let louder = correct_gain(measured.source_lufs, gain_db, lufs, TOLERANCE_LU);
@@ -96,10 +116,13 @@ pub fn make(make: MakeJob, reporter: &mut Reporter) -> Result<Made> {
             ceiling_dbtp = lower.unwrap_or(ceiling_dbtp);
             gain_db = louder.unwrap_or(gain_db);
             // A trial run must not take back what the codecs were found to need.
-            codecs_take_lu = meter.lufs() - lufs;
+            codecs_take_lu = meter.lufs() - new_lufs;
+            // Another gain is for all; a lower ceiling for those that need it.
+            done.retain(|(_, heard)| louder.is_none() && heard.true_peak_dbtp <= PEAK_DBTP);
             continue;
         }
-        coders.into_iter().try_for_each(Coder::write)?;
+        done.into_iter().try_for_each(|(coder, _)| coder.write())?;
+        let _ = std::fs::remove_file(&path);
         if louder.is_some() {
             warnings.push(format!("the voice came out at {lufs:.1} LUFS: its peaks stand too far above the rest for more"));
         }
@@ -110,37 +133,52 @@ pub fn make(make: MakeJob, reporter: &mut Reporter) -> Result<Made> {
     }
 }
 
-/// What one pass over the lecture found out.
-struct Processed {
-    /// How deep the limiter reached.
-    limited_db: f64,
-    lost: bool,
+/// The samples of the chosen mix, as the child before left them; decoded again where they are not there or not whole. And
+/// whether sound was lost.
+fn sound(job: &VoiceJob, measured: &Measured, path: &Path, reporter: &mut Reporter) -> Result<(Spool, bool)> {
+    let total = frames(job.total_ns, RATE_HZ);
+    if let Some(spool) = Spool::open(path, measured.mix, total) {
+        return Ok((spool, measured.lost));
+    }
+    let mut mono = Vec::new();
+    let Told { lost, .. } = spool::write(path, measured.mix, |spool| {
+        let mut give = |frames: &[Stereo], _channels: u32| {
+            mono.clear();
+            mono.extend(frames.iter().map(|f| measured.mix.apply(*f)));
+            spool.add(&mono)
+        };
+        play(job, &mut give, reporter)
+    })?;
+    let spool = Spool::open(path, measured.mix, total).ok_or_else(|| {
+        let error = Error::new(Kind::Corrupt, format!("{} is not what was written there a moment ago", path.display()));
+        error.hint("the disk or its file system is at fault: look at its messages, or give another --work-dir")
+    })?;
+    Ok((spool, lost))
 }
 
-/// Mix, gain and limiter over the whole lecture.
+/// Gain and limiter over the whole lecture. Returns how deep the limiter reached, dB (0 or less).
 fn process(
-    job: &VoiceJob,
-    measured: &Measured,
+    sound: &mut Spool,
     gain_db: f64,
     ceiling_dbtp: f64,
     reporter: &mut Reporter,
     on: &mut dyn FnMut(&[f32]) -> Result<()>,
-) -> Result<Processed> {
+) -> Result<f64> {
     let mut limiter = Limiter::new(gain_db, ceiling_dbtp);
-    let (mut mono, mut limited) = (Vec::new(), Vec::new());
-    let mut give = |frames: &[Stereo], _channels: u32| {
-        mono.clear();
-        mono.extend(frames.iter().map(|f| measured.mix.apply(*f)));
+    let mut limited = Vec::new();
+    let mut done = 0;
+    sound.read(&mut |samples| {
         limited.clear();
-        limiter.push(&mono, &mut limited);
+        limiter.push(samples, &mut limited);
+        done += samples.len();
+        reporter.progress(done as f64 / RATE_HZ as f64);
         on(&limited)
-    };
-    let Told { lost, .. } = play(job, &mut give, reporter)?;
+    })?;
     let limited_db = limiter.deepest_db();
     limited.clear();
     limiter.finish(&mut limited);
     on(&limited)?;
-    Ok(Processed { limited_db, lost })
+    Ok(limited_db)
 }
 
 /// Decodes all parts onto the lecture's timeline. `on` is given all of it in order, exactly as long as the lecture, with
