@@ -12,8 +12,8 @@ use crate::voice::mix::{Candidates, Loudness, Mix};
 use crate::voice::resample::Resampler;
 use crate::voice::spool::{self, Spool};
 use crate::voice::{
-    AAC_FILE, CEILING_DBTP, Heard, MIX_FILE, Made, MakeJob, MeasureJob, Measured, OPUS_FILE, PEAK_DBTP, Part, RATE_HZ, TOLERANCE_LU,
-    VoiceJob, correct_ceiling, correct_gain, decide_gain, frames, summary,
+    AAC_FILE, CEILING_DBTP, EAGERNESS, Heard, MIX_FILE, Made, MakeJob, MeasureJob, Measured, OPUS_FILE, PEAK_DBTP, Part, RATE_HZ,
+    TOLERANCE_LU, VoiceJob, correct_ceiling, correct_gain, correct_gain_by, decide_gain, eagerness, frames, summary,
 };
 use coder::Coder;
 use std::cell::{Cell, RefCell};
@@ -21,8 +21,9 @@ use std::path::Path;
 
 /// Passes with encoders at most: the second nearly always holds.
 const PASSES: u32 = 4;
-/// Passes without encoders before the first of those, at most; one less before the others, which begin near.
-const DRY_RUNS: u32 = 3;
+/// Passes without encoders before each of those, at most: the second knows from the first how the limiter answers, and is
+/// right to 0.1 LU.
+const DRY_RUNS: u32 = 2;
 /// Where peaks stand this far above the ceiling, the limiter changes the loudness by more than a codec does.
 const DEEP_DB: f64 = 3.0;
 /// Opus and AAC lose 0 to 0.5 LU with the band that they leave out; how much is known after the first pass.
@@ -77,13 +78,15 @@ pub fn make(make: MakeJob, reporter: &mut Reporter) -> Result<Made> {
     let mut done: Vec<(Coder, Heard)> = Vec::new();
     loop {
         // A limiter that bites deep changes the loudness. Trying that costs a tenth of a pass with encoders.
-        for _ in 0..if passes == 0 { DRY_RUNS } else { DRY_RUNS - 1 } {
+        let mut before = None;
+        for _ in 0..DRY_RUNS {
             if measured.source_peak_dbtp + gain_db <= ceiling_dbtp + DEEP_DB {
                 break;
             }
-            let mut meter = Loudness::new(RATE_HZ)?;
-            process(&mut sound, gain_db, ceiling_dbtp, reporter, &mut |samples| meter.add(samples))?;
-            match correct_gain(measured.source_lufs, gain_db, meter.lufs() - codecs_take_lu, DRY_TOLERANCE_LU) {
+            let lufs = rehearse(&mut sound, gain_db, ceiling_dbtp, reporter)? - codecs_take_lu;
+            let eager = before.map_or(EAGERNESS, |before| eagerness(before, (gain_db, lufs)));
+            before = Some((gain_db, lufs));
+            match correct_gain_by(eager, measured.source_lufs, gain_db, lufs, DRY_TOLERANCE_LU) {
                 Some(next) => gain_db = next,
                 None => break,
             }
@@ -97,11 +100,7 @@ pub fn make(make: MakeJob, reporter: &mut Reporter) -> Result<Made> {
         if let Some(settings) = job.aac.as_ref().filter(|_| wanted("aac")) {
             coders.push(Coder::aac(settings, &job, &dir.join(AAC_FILE))?);
         }
-        let mut meter = Loudness::new(RATE_HZ)?;
-        let mut encode = |samples: &[f32]| {
-            meter.add(samples)?;
-            coders.iter_mut().try_for_each(|coder| coder.push(samples))
-        };
+        let mut encode = |samples: &[f32]| coders.iter_mut().try_for_each(|coder| coder.push(samples));
         let limited_db = process(&mut sound, gain_db, ceiling_dbtp, reporter, &mut encode)?;
         let new = coders.iter_mut().map(Coder::drain).collect::<Result<Vec<_>>>()?;
         let (new_lufs, _) = summary(&new);
@@ -113,10 +112,10 @@ pub fn make(make: MakeJob, reporter: &mut Reporter) -> Result<Made> {
         let lower = correct_ceiling(ceiling_dbtp, peak, passes);
         let louder = correct_gain(measured.source_lufs, gain_db, lufs, TOLERANCE_LU);
         if (lower.is_some() || louder.is_some()) && passes < PASSES && !heard.is_empty() {
+            // A trial run must not take back what the codecs were found to need.
+            codecs_take_lu = rehearse(&mut sound, gain_db, ceiling_dbtp, reporter)? - new_lufs;
             ceiling_dbtp = lower.unwrap_or(ceiling_dbtp);
             gain_db = louder.unwrap_or(gain_db);
-            // A trial run must not take back what the codecs were found to need.
-            codecs_take_lu = meter.lufs() - new_lufs;
             // Another gain is for all; a lower ceiling for those that need it.
             done.retain(|(_, heard)| louder.is_none() && heard.true_peak_dbtp <= PEAK_DBTP);
             continue;
@@ -154,6 +153,13 @@ fn sound(job: &VoiceJob, measured: &Measured, path: &Path, reporter: &mut Report
         error.hint("the disk or its file system is at fault: look at its messages, or give another --work-dir")
     })?;
     Ok((spool, lost))
+}
+
+/// Loudness in LUFS behind gain and limiter, without encoders.
+fn rehearse(sound: &mut Spool, gain_db: f64, ceiling_dbtp: f64, reporter: &mut Reporter) -> Result<f64> {
+    let mut meter = Loudness::new(RATE_HZ)?;
+    process(sound, gain_db, ceiling_dbtp, reporter, &mut |samples| meter.add(samples))?;
+    Ok(meter.lufs())
 }
 
 /// Gain and limiter over the whole lecture. Returns how deep the limiter reached, dB (0 or less).
@@ -280,24 +286,65 @@ fn tell(parts: &[Part], holes: &[(u64, u64)], ends: &[(decode::End, bool)]) -> T
     Told { warnings, lost: lost_ns > ns(WORTH_SAYING) }
 }
 
+/// Two channels that are resampled once for as long as they are alike: nearly all recordings, to their end.
+enum Pair {
+    One(Resampler<1>),
+    Two(Resampler<2>),
+}
+
+impl Pair {
+    fn lead(&self) -> f64 {
+        match self {
+            Pair::One(one) => one.lead(),
+            Pair::Two(two) => two.lead(),
+        }
+    }
+    fn push(&mut self, frames: &[Stereo], single: &mut Vec<[f32; 1]>, out: &mut Vec<Stereo>) {
+        if let Pair::One(one) = self {
+            if frames.iter().all(|[l, r]| l == r) {
+                let input: Vec<[f32; 1]> = frames.iter().map(|[l, _]| [*l]).collect();
+                single.clear();
+                one.push(&input, single);
+                return out.extend(single.iter().map(|[x]| [*x, *x]));
+            }
+            let one = std::mem::replace(one, Resampler::new(RATE_HZ, RATE_HZ));
+            *self = Pair::Two(one.widen());
+        }
+        if let Pair::Two(two) = self {
+            two.push(frames, out);
+        }
+    }
+    fn flush(&mut self, single: &mut Vec<[f32; 1]>, out: &mut Vec<Stereo>) {
+        match self {
+            Pair::One(one) => {
+                single.clear();
+                one.flush(single);
+                out.extend(single.iter().map(|[x]| [*x, *x]));
+            }
+            Pair::Two(two) => two.flush(out),
+        }
+    }
+}
+
 /// From a track's own rate and stream time to 48 kHz frames on the lecture's timeline.
 struct Feed<'a> {
     part: &'a Part,
     /// Frames of the timeline that this part may fill.
     from: i64,
     to: i64,
-    resampler: Option<(u32, Resampler<2>)>,
+    resampler: Option<(u32, Pair)>,
     /// Stream time at which the next frame is expected, nanoseconds.
     next_ns: f64,
     /// Timeline frame of the first frame that the resampler gives next.
     out: Vec<Stereo>,
+    single: Vec<[f32; 1]>,
 }
 
 impl<'a> Feed<'a> {
     fn new(part: &'a Part, total: u64) -> Self {
         let from = frames(part.offset_ns, RATE_HZ).min(total) as i64;
         let to = frames(part.offset_ns + part.end_ns.saturating_sub(part.start_ns), RATE_HZ).min(total) as i64;
-        Feed { part, from, to, resampler: None, next_ns: 0.0, out: Vec::new() }
+        Feed { part, from, to, resampler: None, next_ns: 0.0, out: Vec::new(), single: Vec::new() }
     }
 
     /// False when the part is over.
@@ -306,13 +353,13 @@ impl<'a> Feed<'a> {
         let other = self.resampler.as_ref().is_none_or(|(rate, _)| *rate != sound.rate_hz);
         if other || (at_ns - self.next_ns).abs() > STEP_NS as f64 {
             self.flush(aligner, ready);
-            self.resampler = Some((sound.rate_hz, Resampler::new(sound.rate_hz, RATE_HZ)));
+            self.resampler = Some((sound.rate_hz, Pair::One(Resampler::new(sound.rate_hz, RATE_HZ))));
         }
         let Some((rate, resampler)) = &mut self.resampler else { return true };
         let first_ns = at_ns + resampler.lead() * 1e9 / *rate as f64;
         self.next_ns = at_ns + sound.frames.len() as f64 * 1e9 / *rate as f64;
         self.out.clear();
-        resampler.push(sound.frames, &mut self.out);
+        resampler.push(sound.frames, &mut self.single, &mut self.out);
         self.place(first_ns, aligner, ready);
         self.next_ns < self.part.end_ns as f64
     }
@@ -322,7 +369,7 @@ impl<'a> Feed<'a> {
         if let Some((rate, mut resampler)) = self.resampler.take() {
             let first_ns = self.next_ns + resampler.lead() * 1e9 / rate as f64;
             self.out.clear();
-            resampler.flush(&mut self.out);
+            resampler.flush(&mut self.single, &mut self.out);
             self.place(first_ns, aligner, ready);
         }
     }

@@ -94,17 +94,26 @@ impl<const C: usize> Resampler<C> {
     }
 }
 
+impl Resampler<1> {
+    /// Goes on with two channels that have been alike so far: the same as if there had been two from the start.
+    pub fn widen(self) -> Resampler<2> {
+        let Resampler { up, down, phases, half, table, kept, base, fed, given } = self;
+        let kept = kept.into_iter().map(|[x]| [x, x]).collect();
+        Resampler { up, down, phases, half, table, kept, base, fed, given }
+    }
+}
+
 /// Eight sums side by side, which the compiler turns into vectors; both slices are as long, a multiple of eight.
 fn dot<const C: usize>(row: &[f32], frames: &[[f32; C]]) -> [f32; C] {
-    let mut lanes = [[0.0f32; C]; 8];
-    for (taps, frames) in row.chunks_exact(8).zip(frames.chunks_exact(8)) {
-        for (lane, (tap, frame)) in lanes.iter_mut().zip(taps.iter().zip(frames)) {
-            for (sum, x) in lane.iter_mut().zip(frame) {
-                *sum += tap * x;
+    let mut lanes = [[0.0f32; 8]; C];
+    for (taps, frames) in row.as_chunks::<8>().0.iter().zip(frames.as_chunks::<8>().0) {
+        for (c, lane) in lanes.iter_mut().enumerate() {
+            for k in 0..8 {
+                lane[k] += taps[k] * frames[k][c];
             }
         }
     }
-    std::array::from_fn(|c| lanes.iter().map(|lane| lane[c]).sum())
+    lanes.map(|lane| lane.iter().sum())
 }
 
 fn gcd(a: u64, b: u64) -> u64 {
@@ -164,6 +173,26 @@ mod tests {
         let out = resample(48_000, 24_000, &sine(48_000, 15_000.0, 48_000), 480);
         let rms = (out[1000..23_000].iter().map(|x| x * x).sum::<f32>() / 22_000.0).sqrt();
         assert!(rms < 1e-4, "{rms}");
+    }
+
+    /// Channels that part late come out as if they had always been two.
+    #[test]
+    fn one_channel_becomes_two_without_a_seam() {
+        let mut noise = super::super::testing::noise(4);
+        let frames: Vec<[f32; 2]> =
+            (0..5000).map(|i| (noise(), noise(), i)).map(|(x, y, i)| if i < 2000 { [x, x] } else { [x, y] }).collect();
+        for (from, to) in [(44_100, 48_000), (48_000, 48_000), (16_000, 48_000)] {
+            let (mut two, mut want) = (Resampler::<2>::new(from, to), Vec::new());
+            two.push(&frames, &mut want);
+            two.flush(&mut want);
+            let (mut one, mut head) = (Resampler::<1>::new(from, to), Vec::new());
+            one.push(&frames[..2000].iter().map(|f| [f[0]]).collect::<Vec<_>>(), &mut head);
+            let mut got: Vec<[f32; 2]> = head.iter().map(|[x]| [*x, *x]).collect();
+            let mut two = one.widen();
+            two.push(&frames[2000..], &mut got);
+            two.flush(&mut got);
+            assert!(got == want, "{from} to {to}");
+        }
     }
 
     /// The size of the blocks does not change a bit of the result.
