@@ -108,6 +108,7 @@ fn dot<const C: usize>(row: &[f32], frames: &[[f32; C]]) -> [f32; C] {
     let mut lanes = [[0.0f32; 8]; C];
     for (taps, frames) in row.as_chunks::<8>().0.iter().zip(frames.as_chunks::<8>().0) {
         for (c, lane) in lanes.iter_mut().enumerate() {
+            #[allow(clippy::needless_range_loop, reason = "three arrays side by side")]
             for k in 0..8 {
                 lane[k] += taps[k] * frames[k][c];
             }
