@@ -1,16 +1,18 @@
 //! The voice of a lecture: one mono track over the whole of it, made in one pass (never chunked, so no priming gaps).
 //!
-//! Two child jobs. `loudness` decodes the sound of all parts and finds the mix and how loud it is; `voice` decodes again,
-//! brings it to -16 LUFS below the true-peak ceiling and encodes Opus and AAC-LC side by side into [`units`] files, which
-//! the packager cuts into CMAF. Here are the jobs, the decisions and the arithmetic, all pure; `encode::voice` has the
+//! Two child jobs. `loudness` decodes the sound of all parts, finds the mix and how loud it is, and leaves the samples in a
+//! [`spool`]; `voice` brings them to -16 LUFS below the true-peak ceiling, as often as it takes, and encodes Opus and AAC-LC
+//! side by side into [`units`] files, which the packager cuts into CMAF. Here are the jobs, the decisions and the arithmetic, all pure; `encode::voice` has the
 //! GStreamer.
 //!
-//! decode -> [`resample`] to 48 kHz -> [`align`] by timestamps -> [`mix`] to mono -> gain, [`limit`] -> encoders -> [`units`]
+//! decode -> [`resample`] to 48 kHz -> [`align`] by timestamps -> [`mix`] to mono -> [`spool`] -> gain, [`limit`] -> encoders -> [`units`]
 
 pub mod align;
 pub mod limit;
 pub mod mix;
+pub mod peak;
 pub mod resample;
+pub mod spool;
 pub mod units;
 
 use crate::child::{self, Limits};
@@ -39,7 +41,7 @@ pub const TOLERANCE_LU: f64 = 0.5;
 pub const MAX_GAIN_DB: f64 = 30.0;
 /// What is missed is corrected by more than itself: behind a limiter a dB of gain gives 0.4 to 1 dB of loudness. Below 2,
 /// or it would swing for ever where nothing is limited.
-const EAGERNESS: f64 = 1.5;
+pub const EAGERNESS: f64 = 1.5;
 /// Below this a recording counts as silent and is left as it is.
 pub const SILENT_LUFS: f64 = -60.0;
 
@@ -110,7 +112,7 @@ pub struct Heard {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Made {
     pub heard: Vec<Heard>,
-    /// What the limiter was set to.
+    /// What the limiter was set to in the last pass. A codec that kept its peaks in one before that was not encoded again.
     pub gain_db: f64,
     pub ceiling_dbtp: f64,
     /// How far the limiter reached down, dB (0 or less).
@@ -120,6 +122,14 @@ pub struct Made {
     pub warnings: Vec<String>,
     /// As [`Measured::lost`].
     pub lost: bool,
+}
+
+/// The job of the child `loudness`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MeasureJob {
+    pub job: VoiceJob,
+    /// Where [`MIX_FILE`] is left for the child `voice`.
+    pub dir: PathBuf,
 }
 
 /// The job of the child `voice`.
@@ -145,6 +155,8 @@ pub struct VoiceOutput {
 /// File names in the work directory.
 pub const OPUS_FILE: &str = "voice-opus.units";
 pub const AAC_FILE: &str = "voice-aac.units";
+/// The [`spool`] between the two children; the second removes it.
+pub const MIX_FILE: &str = "voice-mix.f32";
 const MEASURED_FILE: &str = "voice-loudness.json";
 const MADE_FILE: &str = "voice.json";
 
@@ -174,7 +186,8 @@ pub async fn voice(job: &VoiceJob, dir: &Path, ctx: &Ctx) -> Result<VoiceOutput>
     let measured: Measured = match read_json(&dir.join(MEASURED_FILE)) {
         Some(measured) => measured,
         None => {
-            let measured = attempt("loudness", &subject, job, limits, ctx, &mut report).await?;
+            let measure = MeasureJob { job: job.clone(), dir: dir.to_path_buf() };
+            let measured = attempt("loudness", &subject, &measure, limits, ctx, &mut report).await?;
             write_json(&dir.join(MEASURED_FILE), &measured)?;
             measured
         }
@@ -192,6 +205,8 @@ pub async fn voice(job: &VoiceJob, dir: &Path, ctx: &Ctx) -> Result<VoiceOutput>
             made
         }
     };
+    // Still there only where somebody pulled the plug between the voice and its answer.
+    let _ = std::fs::remove_file(dir.join(MIX_FILE));
     report(2.0 * total_s);
     let (lufs, true_peak_dbtp) = summary(&made.heard);
     let loudness = package::Loudness { source_lufs: measured.source_lufs, lufs, true_peak_dbtp };
@@ -243,14 +258,25 @@ pub fn summary(heard: &[Heard]) -> (f64, f64) {
     if heard.is_empty() { (mix::SILENCE_LUFS, peak) } else { ((lows + highs) / 2.0, peak) }
 }
 
+/// How far the gain has to go for a LU, from two trials (gain in dB, loudness in LUFS): 1 where nothing is limited.
+pub fn eagerness(before: (f64, f64), now: (f64, f64)) -> f64 {
+    let slope = (now.1 - before.1) / (now.0 - before.0);
+    if slope.is_finite() { 1.0 / slope.clamp(0.4, 1.0) } else { EAGERNESS }
+}
+
 /// The gain for another pass where the result misses its target by more than `tolerance_lu`, because the limiter or a
 /// codec took something; `None` where it will do, or no gain can help.
 pub fn correct_gain(source_lufs: f64, gain_db: f64, lufs: f64, tolerance_lu: f64) -> Option<f64> {
+    correct_gain_by(EAGERNESS, source_lufs, gain_db, lufs, tolerance_lu)
+}
+
+/// The same, with what trials showed of [`eagerness`].
+pub fn correct_gain_by(eagerness: f64, source_lufs: f64, gain_db: f64, lufs: f64, tolerance_lu: f64) -> Option<f64> {
     if source_lufs < SILENT_LUFS {
         return None;
     }
     let target = TARGET_LUFS.min(source_lufs + MAX_GAIN_DB);
-    let next = (gain_db + EAGERNESS * (target - lufs)).min(MAX_GAIN_DB);
+    let next = (gain_db + eagerness * (target - lufs)).min(MAX_GAIN_DB);
     ((target - lufs).abs() > tolerance_lu && (next - gain_db).abs() > 0.05).then_some(next)
 }
 
@@ -320,6 +346,17 @@ mod tests {
     fn what_the_limiter_took_is_given_back() {
         assert_eq!(correct_gain(-30.0, 14.0, -17.0, TOLERANCE_LU), Some(15.5));
         assert_eq!(correct_gain(-30.0, 14.0, -16.4, TOLERANCE_LU), None);
+    }
+    /// Behind a limiter that gives 0.5 dB for each of gain the second trial tells the right one; nonsense is bounded.
+    #[test]
+    fn two_trials_tell_the_gain() {
+        let loudness = |gain: f64| -19.0 + 0.5 * gain;
+        let eager = eagerness((2.0, loudness(2.0)), (5.0, loudness(5.0)));
+        let gain = correct_gain_by(eager, -22.0, 5.0, loudness(5.0), 0.1).unwrap();
+        assert!((loudness(gain) - TARGET_LUFS).abs() < 1e-9, "{gain}");
+        assert_eq!(eagerness((2.0, -20.0), (2.0, -20.0)), EAGERNESS);
+        assert_eq!(eagerness((2.0, -20.0), (3.0, -21.0)), 2.5);
+        assert_eq!(eagerness((2.0, -20.0), (3.0, -10.0)), 1.0);
     }
     #[test]
     fn a_codec_that_overshoots_gets_a_lower_ceiling() {

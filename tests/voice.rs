@@ -5,7 +5,9 @@ use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 use rivulet::units::Bitrate;
 use rivulet::voice::units::Units;
-use rivulet::voice::{self, AAC_FILE, AacSettings, Made, MakeJob, Measured, OPUS_FILE, OpusSettings, Part, VoiceJob, mix::Mix};
+use rivulet::voice::{
+    self, AAC_FILE, AacSettings, MIX_FILE, Made, MakeJob, MeasureJob, Measured, OPUS_FILE, OpusSettings, Part, VoiceJob, mix::Mix,
+};
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -169,8 +171,12 @@ fn job(parts: Vec<Part>, seconds: f64) -> VoiceJob {
     }
 }
 
+fn measure_job(job: &VoiceJob, dir: &Path) -> MeasureJob {
+    MeasureJob { job: job.clone(), dir: dir.into() }
+}
+
 fn make(job: &VoiceJob, dir: &Path) -> (Measured, Made) {
-    let measured: Measured = child("loudness", job).unwrap();
+    let measured: Measured = child("loudness", &measure_job(job, dir)).unwrap();
     let made = child("voice", &MakeJob { job: job.clone(), measured: measured.clone(), dir: dir.into() }).unwrap();
     (measured, made)
 }
@@ -252,6 +258,22 @@ fn the_same_recording_gives_the_same_bytes() {
     let first = (bytes(OPUS_FILE), bytes(AAC_FILE));
     make(&job, dir.path());
     assert!(first == (bytes(OPUS_FILE), bytes(AAC_FILE)));
+    assert!(!dir.path().join(MIX_FILE).exists(), "the decoded voice is removed when it has served");
+    // Without what the first child decoded, or with it damaged, the second decodes by itself, to the same bytes.
+    for damage in [false, true] {
+        let measured: Measured = child("loudness", &measure_job(&job, dir.path())).unwrap();
+        let mix = dir.path().join(MIX_FILE);
+        let mut decoded = std::fs::read(&mix).unwrap();
+        assert_eq!(decoded.len(), 4 * RATE * 4 + 64);
+        std::fs::remove_file(&mix).unwrap();
+        if damage {
+            decoded[1000] ^= 0x40;
+            std::fs::write(&mix, decoded).unwrap();
+        }
+        let _: Made = child("voice", &MakeJob { job: job.clone(), measured, dir: dir.path().into() }).unwrap();
+        assert!(first == (bytes(OPUS_FILE), bytes(AAC_FILE)), "damage: {damage}");
+        assert!(!mix.exists());
+    }
 }
 
 /// Two files of unlike rate and channels, trimmed, with a pause between them and nothing for the last second.
@@ -289,9 +311,9 @@ fn a_voice_on_one_channel_is_taken_from_there() {
     let recording = dir.path().join("a.wav");
     let voice = speech_like(3.0, 0.5, RATE);
     wav(&recording, RATE as u32, &[vec![0.0; voice.len()], voice.clone()]);
-    let one: Measured = child("loudness", &job(vec![part(&recording, 3.0)], 3.0)).unwrap();
+    let one: Measured = child("loudness", &measure_job(&job(vec![part(&recording, 3.0)], 3.0), dir.path())).unwrap();
     wav(&recording, RATE as u32, &[voice]);
-    let mono: Measured = child("loudness", &job(vec![part(&recording, 3.0)], 3.0)).unwrap();
+    let mono: Measured = child("loudness", &measure_job(&job(vec![part(&recording, 3.0)], 3.0), dir.path())).unwrap();
     assert_eq!((one.mix, mono.mix), (Mix::Right, Mix::Mono));
     assert!((one.source_lufs - mono.source_lufs).abs() < 0.1, "{one:?} {mono:?}");
 }
@@ -307,7 +329,7 @@ fn the_track_that_is_asked_for_is_taken_and_pictures_are_left_alone() {
          videotestsrc num-buffers=50 ! video/x-raw,width=64,height=64,framerate=25/1 ! jpegenc ! m.",
         recording.display()
     ));
-    let measure = |number| child::<_, Measured>("loudness", &job(vec![track(&recording, 2.0, number)], 2.0));
+    let measure = |number| child::<_, Measured>("loudness", &measure_job(&job(vec![track(&recording, 2.0, number)], 2.0), dir.path()));
     let (first, second) = (measure(0).unwrap(), measure(1).unwrap());
     assert!((first.source_lufs - second.source_lufs - 20.0).abs() < 0.5, "{first:?} {second:?}");
     let (kind, message) = measure(2).unwrap_err();
@@ -325,7 +347,7 @@ fn sound_that_does_not_decode_is_lost() {
         "audiotestsrc num-buffers=100 samplesperbuffer=4800 ! audio/x-raw,rate=48000,channels=1 ! voaacenc ! aacparse ! mp4mux ! filesink location={}",
         recording.display()
     ));
-    let measure = || -> Measured { child("loudness", &job(vec![track(&recording, 10.0, 0)], 10.0)).unwrap() };
+    let measure = || -> Measured { child("loudness", &measure_job(&job(vec![track(&recording, 10.0, 0)], 10.0), dir.path())).unwrap() };
     assert!(!measure().lost);
     let mut bytes = std::fs::read(&recording).unwrap();
     let data = bytes.windows(4).position(|w| w == b"mdat").unwrap() + 4;
@@ -354,7 +376,7 @@ fn what_is_no_media_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let recording = dir.path().join("a.mp4");
     std::fs::write(&recording, "minutes of the meeting").unwrap();
-    let (kind, message) = child::<_, Measured>("loudness", &job(vec![part(&recording, 2.0)], 2.0)).unwrap_err();
+    let (kind, message) = child::<_, Measured>("loudness", &measure_job(&job(vec![part(&recording, 2.0)], 2.0), dir.path())).unwrap_err();
     assert_eq!(kind, "bad_media");
     assert!(message.contains("a.mp4"), "{message}");
 }

@@ -8,19 +8,22 @@ use crate::child::Reporter;
 use crate::error::{Error, Kind, Result};
 use crate::voice::align::{Aligner, Stereo};
 use crate::voice::limit::Limiter;
-use crate::voice::mix::{Candidates, Meter};
+use crate::voice::mix::{Candidates, Loudness, Mix};
 use crate::voice::resample::Resampler;
+use crate::voice::spool::{self, Spool};
 use crate::voice::{
-    AAC_FILE, CEILING_DBTP, Made, MakeJob, Measured, OPUS_FILE, Part, RATE_HZ, TOLERANCE_LU, VoiceJob, correct_ceiling, correct_gain,
-    decide_gain, frames, summary,
+    AAC_FILE, CEILING_DBTP, EAGERNESS, Heard, MIX_FILE, Made, MakeJob, MeasureJob, Measured, OPUS_FILE, PEAK_DBTP, Part, RATE_HZ,
+    TOLERANCE_LU, VoiceJob, correct_ceiling, correct_gain, correct_gain_by, decide_gain, eagerness, frames, summary,
 };
 use coder::Coder;
 use std::cell::{Cell, RefCell};
+use std::path::Path;
 
 /// Passes with encoders at most: the second nearly always holds.
 const PASSES: u32 = 4;
-/// Passes without encoders before the first of those, at most; one less before the others, which begin near.
-const DRY_RUNS: u32 = 3;
+/// Passes without encoders before each of those, at most: the second knows from the first how the limiter answers, and is
+/// right to 0.1 LU.
+const DRY_RUNS: u32 = 2;
 /// Where peaks stand this far above the ceiling, the limiter changes the loudness by more than a codec does.
 const DEEP_DB: f64 = 3.0;
 /// Opus and AAC lose 0 to 0.5 LU with the band that they leave out; how much is known after the first pass.
@@ -34,21 +37,29 @@ const NAMED: usize = 5;
 /// A step in the timestamps of a track, above which the resampler starts anew: 40 ms, as the aligner's.
 const STEP_NS: i64 = 40_000_000;
 
-/// The child `loudness`: finds the mix and measures it, in one pass.
-pub fn measure(job: VoiceJob, reporter: &mut Reporter) -> Result<Measured> {
+/// The child `loudness`: finds the mix and measures it, in one pass, and keeps the average for the child `voice`.
+pub fn measure(measure: MeasureJob, reporter: &mut Reporter) -> Result<Measured> {
     crate::gst::init()?;
+    let MeasureJob { job, dir } = measure;
     let mut candidates = Candidates::new()?;
     let mut mono = true;
-    let Told { warnings, lost } = play(
-        &job,
-        &mut |frames, channels| {
-            // Silence before the first sound is the same in all mixes.
-            mono &= channels <= 1;
-            candidates.add(frames, mono)
-        },
-        reporter,
-    )?;
+    let path = dir.join(MIX_FILE);
+    let Told { warnings, lost } = spool::write(&path, Mix::Average, |spool| {
+        play(
+            &job,
+            &mut |frames, channels| {
+                // Silence before the first sound is the same in all mixes.
+                mono &= channels <= 1;
+                spool.add(candidates.add(frames)?)
+            },
+            reporter,
+        )
+    })?;
     let (mix, source_lufs, source_peak_dbtp) = candidates.finish(mono);
+    if !matches!(mix, Mix::Mono | Mix::Average) {
+        // Rare: one channel is dead or inverted. It is decoded again rather than kept three times.
+        let _ = std::fs::remove_file(&path);
+    }
     Ok(Measured { mix, source_lufs, source_peak_dbtp, warnings, lost })
 }
 
@@ -56,50 +67,61 @@ pub fn measure(job: VoiceJob, reporter: &mut Reporter) -> Result<Measured> {
 pub fn make(make: MakeJob, reporter: &mut Reporter) -> Result<Made> {
     crate::gst::init()?;
     let MakeJob { job, measured, dir } = make;
+    let path = dir.join(MIX_FILE);
+    let (mut sound, lost) = sound(&job, &measured, &path, reporter)?;
     let (mut gain_db, warning) = decide_gain(measured.source_lufs);
     let mut warnings = Vec::from_iter(warning);
     let mut ceiling_dbtp = CEILING_DBTP;
     let mut codecs_take_lu = CODECS_TAKE_LU;
     let mut passes = 0;
+    // What is encoded and need not be again.
+    let mut done: Vec<(Coder, Heard)> = Vec::new();
     loop {
-        // A limiter that bites deep changes the loudness. Trying that costs a fifth of a pass with encoders.
-        for _ in 0..if passes == 0 { DRY_RUNS } else { DRY_RUNS - 1 } {
+        // A limiter that bites deep changes the loudness. Trying that costs a tenth of a pass with encoders.
+        let mut before = None;
+        for _ in 0..DRY_RUNS {
             if measured.source_peak_dbtp + gain_db <= ceiling_dbtp + DEEP_DB {
                 break;
             }
-            let mut meter = Meter::new(RATE_HZ)?;
-            process(&job, &measured, gain_db, ceiling_dbtp, reporter, &mut |samples| meter.add(samples))?;
-            match correct_gain(measured.source_lufs, gain_db, meter.lufs() - codecs_take_lu, DRY_TOLERANCE_LU) {
+            let lufs = rehearse(&mut sound, gain_db, ceiling_dbtp, reporter)? - codecs_take_lu;
+            let eager = before.map_or(EAGERNESS, |before| eagerness(before, (gain_db, lufs)));
+            before = Some((gain_db, lufs));
+            match correct_gain_by(eager, measured.source_lufs, gain_db, lufs, DRY_TOLERANCE_LU) {
                 Some(next) => gain_db = next,
                 None => break,
             }
         }
         passes += 1;
+        let wanted = |codec| done.iter().all(|(_, heard)| heard.codec != codec);
         let mut coders = Vec::new();
-        if let Some(settings) = &job.opus {
+        if let Some(settings) = job.opus.as_ref().filter(|_| wanted("opus")) {
             coders.push(Coder::opus(settings, &job, &dir.join(OPUS_FILE))?);
         }
-        if let Some(settings) = &job.aac {
+        if let Some(settings) = job.aac.as_ref().filter(|_| wanted("aac")) {
             coders.push(Coder::aac(settings, &job, &dir.join(AAC_FILE))?);
         }
-        let mut meter = Meter::new(RATE_HZ)?;
-        let mut encode = |samples: &[f32]| {
-            meter.add(samples)?;
-            coders.iter_mut().try_for_each(|coder| coder.push(samples))
-        };
-        let Processed { limited_db, lost } = process(&job, &measured, gain_db, ceiling_dbtp, reporter, &mut encode)?;
-        let heard = coders.iter_mut().map(Coder::drain).collect::<Result<Vec<_>>>()?;
+        let mut encode = |samples: &[f32]| coders.iter_mut().try_for_each(|coder| coder.push(samples));
+        let limited_db = process(&mut sound, gain_db, ceiling_dbtp, reporter, &mut encode)?;
+        let new = coders.iter_mut().map(Coder::drain).collect::<Result<Vec<_>>>()?;
+        let (new_lufs, _) = summary(&new);
+        done.extend(coders.into_iter().zip(new));
+        // Opus first, whichever came last.
+        done.sort_by_key(|(_, heard)| heard.codec != "opus");
+        let heard: Vec<Heard> = done.iter().map(|(_, heard)| heard.clone()).collect();
         let (lufs, peak) = summary(&heard);
         let lower = correct_ceiling(ceiling_dbtp, peak, passes);
         let louder = correct_gain(measured.source_lufs, gain_db, lufs, TOLERANCE_LU);
         if (lower.is_some() || louder.is_some()) && passes < PASSES && !heard.is_empty() {
+            // A trial run must not take back what the codecs were found to need.
+            codecs_take_lu = rehearse(&mut sound, gain_db, ceiling_dbtp, reporter)? - new_lufs;
             ceiling_dbtp = lower.unwrap_or(ceiling_dbtp);
             gain_db = louder.unwrap_or(gain_db);
-            // A trial run must not take back what the codecs were found to need.
-            codecs_take_lu = meter.lufs() - lufs;
+            // Another gain is for all; a lower ceiling for those that need it.
+            done.retain(|(_, heard)| louder.is_none() && heard.true_peak_dbtp <= PEAK_DBTP);
             continue;
         }
-        coders.into_iter().try_for_each(Coder::write)?;
+        done.into_iter().try_for_each(|(coder, _)| coder.write())?;
+        let _ = std::fs::remove_file(&path);
         if louder.is_some() {
             warnings.push(format!("the voice came out at {lufs:.1} LUFS: its peaks stand too far above the rest for more"));
         }
@@ -110,37 +132,59 @@ pub fn make(make: MakeJob, reporter: &mut Reporter) -> Result<Made> {
     }
 }
 
-/// What one pass over the lecture found out.
-struct Processed {
-    /// How deep the limiter reached.
-    limited_db: f64,
-    lost: bool,
+/// The samples of the chosen mix, as the child before left them; decoded again where they are not there or not whole. And
+/// whether sound was lost.
+fn sound(job: &VoiceJob, measured: &Measured, path: &Path, reporter: &mut Reporter) -> Result<(Spool, bool)> {
+    let total = frames(job.total_ns, RATE_HZ);
+    if let Some(spool) = Spool::open(path, measured.mix, total) {
+        return Ok((spool, measured.lost));
+    }
+    let mut mono = Vec::new();
+    let Told { lost, .. } = spool::write(path, measured.mix, |spool| {
+        let mut give = |frames: &[Stereo], _channels: u32| {
+            mono.clear();
+            mono.extend(frames.iter().map(|f| measured.mix.apply(*f)));
+            spool.add(&mono)
+        };
+        play(job, &mut give, reporter)
+    })?;
+    let spool = Spool::open(path, measured.mix, total).ok_or_else(|| {
+        let error = Error::new(Kind::Corrupt, format!("{} is not what was written there a moment ago", path.display()));
+        error.hint("the disk or its file system is at fault: look at its messages, or give another --work-dir")
+    })?;
+    Ok((spool, lost))
 }
 
-/// Mix, gain and limiter over the whole lecture.
+/// Loudness in LUFS behind gain and limiter, without encoders.
+fn rehearse(sound: &mut Spool, gain_db: f64, ceiling_dbtp: f64, reporter: &mut Reporter) -> Result<f64> {
+    let mut meter = Loudness::new(RATE_HZ)?;
+    process(sound, gain_db, ceiling_dbtp, reporter, &mut |samples| meter.add(samples))?;
+    Ok(meter.lufs())
+}
+
+/// Gain and limiter over the whole lecture. Returns how deep the limiter reached, dB (0 or less).
 fn process(
-    job: &VoiceJob,
-    measured: &Measured,
+    sound: &mut Spool,
     gain_db: f64,
     ceiling_dbtp: f64,
     reporter: &mut Reporter,
     on: &mut dyn FnMut(&[f32]) -> Result<()>,
-) -> Result<Processed> {
+) -> Result<f64> {
     let mut limiter = Limiter::new(gain_db, ceiling_dbtp);
-    let (mut mono, mut limited) = (Vec::new(), Vec::new());
-    let mut give = |frames: &[Stereo], _channels: u32| {
-        mono.clear();
-        mono.extend(frames.iter().map(|f| measured.mix.apply(*f)));
+    let mut limited = Vec::new();
+    let mut done = 0;
+    sound.read(&mut |samples| {
         limited.clear();
-        limiter.push(&mono, &mut limited);
+        limiter.push(samples, &mut limited);
+        done += samples.len();
+        reporter.progress(done as f64 / RATE_HZ as f64);
         on(&limited)
-    };
-    let Told { lost, .. } = play(job, &mut give, reporter)?;
+    })?;
     let limited_db = limiter.deepest_db();
     limited.clear();
     limiter.finish(&mut limited);
     on(&limited)?;
-    Ok(Processed { limited_db, lost })
+    Ok(limited_db)
 }
 
 /// Decodes all parts onto the lecture's timeline. `on` is given all of it in order, exactly as long as the lecture, with
@@ -242,24 +286,65 @@ fn tell(parts: &[Part], holes: &[(u64, u64)], ends: &[(decode::End, bool)]) -> T
     Told { warnings, lost: lost_ns > ns(WORTH_SAYING) }
 }
 
+/// Two channels that are resampled once for as long as they are alike: nearly all recordings, to their end.
+enum Pair {
+    One(Resampler<1>),
+    Two(Resampler<2>),
+}
+
+impl Pair {
+    fn lead(&self) -> f64 {
+        match self {
+            Pair::One(one) => one.lead(),
+            Pair::Two(two) => two.lead(),
+        }
+    }
+    fn push(&mut self, frames: &[Stereo], single: &mut Vec<[f32; 1]>, out: &mut Vec<Stereo>) {
+        if let Pair::One(one) = self {
+            if frames.iter().all(|[l, r]| l == r) {
+                let input: Vec<[f32; 1]> = frames.iter().map(|[l, _]| [*l]).collect();
+                single.clear();
+                one.push(&input, single);
+                return out.extend(single.iter().map(|[x]| [*x, *x]));
+            }
+            let one = std::mem::replace(one, Resampler::new(RATE_HZ, RATE_HZ));
+            *self = Pair::Two(one.widen());
+        }
+        if let Pair::Two(two) = self {
+            two.push(frames, out);
+        }
+    }
+    fn flush(&mut self, single: &mut Vec<[f32; 1]>, out: &mut Vec<Stereo>) {
+        match self {
+            Pair::One(one) => {
+                single.clear();
+                one.flush(single);
+                out.extend(single.iter().map(|[x]| [*x, *x]));
+            }
+            Pair::Two(two) => two.flush(out),
+        }
+    }
+}
+
 /// From a track's own rate and stream time to 48 kHz frames on the lecture's timeline.
 struct Feed<'a> {
     part: &'a Part,
     /// Frames of the timeline that this part may fill.
     from: i64,
     to: i64,
-    resampler: Option<(u32, Resampler<2>)>,
+    resampler: Option<(u32, Pair)>,
     /// Stream time at which the next frame is expected, nanoseconds.
     next_ns: f64,
     /// Timeline frame of the first frame that the resampler gives next.
     out: Vec<Stereo>,
+    single: Vec<[f32; 1]>,
 }
 
 impl<'a> Feed<'a> {
     fn new(part: &'a Part, total: u64) -> Self {
         let from = frames(part.offset_ns, RATE_HZ).min(total) as i64;
         let to = frames(part.offset_ns + part.end_ns.saturating_sub(part.start_ns), RATE_HZ).min(total) as i64;
-        Feed { part, from, to, resampler: None, next_ns: 0.0, out: Vec::new() }
+        Feed { part, from, to, resampler: None, next_ns: 0.0, out: Vec::new(), single: Vec::new() }
     }
 
     /// False when the part is over.
@@ -268,13 +353,13 @@ impl<'a> Feed<'a> {
         let other = self.resampler.as_ref().is_none_or(|(rate, _)| *rate != sound.rate_hz);
         if other || (at_ns - self.next_ns).abs() > STEP_NS as f64 {
             self.flush(aligner, ready);
-            self.resampler = Some((sound.rate_hz, Resampler::new(sound.rate_hz, RATE_HZ)));
+            self.resampler = Some((sound.rate_hz, Pair::One(Resampler::new(sound.rate_hz, RATE_HZ))));
         }
         let Some((rate, resampler)) = &mut self.resampler else { return true };
         let first_ns = at_ns + resampler.lead() * 1e9 / *rate as f64;
         self.next_ns = at_ns + sound.frames.len() as f64 * 1e9 / *rate as f64;
         self.out.clear();
-        resampler.push(sound.frames, &mut self.out);
+        resampler.push(sound.frames, &mut self.single, &mut self.out);
         self.place(first_ns, aligner, ready);
         self.next_ns < self.part.end_ns as f64
     }
@@ -284,7 +369,7 @@ impl<'a> Feed<'a> {
         if let Some((rate, mut resampler)) = self.resampler.take() {
             let first_ns = self.next_ns + resampler.lead() * 1e9 / rate as f64;
             self.out.clear();
-            resampler.flush(&mut self.out);
+            resampler.flush(&mut self.single, &mut self.out);
             self.place(first_ns, aligner, ready);
         }
     }

@@ -1,20 +1,22 @@
 //! A look-ahead limiter on true peaks: no sample and no peak between samples leaves above the ceiling, and speech below
 //! it passes untouched. The gain is known [`AHEAD`] frames before it is needed and glides there, so nothing distorts.
 
+use super::peak::{Between, TAPS};
+
 /// Look-ahead: 5 ms at 48 kHz; shorter is heard as distortion, longer as ducking before a cough.
 const AHEAD: usize = 240;
 /// The gain returns by half its way to 1 in about 70 ms.
 const RELEASE: f32 = 1.0 / 4800.0;
-/// Peaks between samples are found on a four times finer grid (BS.1770 annex 2), which misses up to 0.2 dB near Nyquist.
-const FINER: usize = 4;
-const TAPS: usize = 24;
+/// The grid on which peaks between samples are found misses up to 0.2 dB near Nyquist.
 const MARGIN_DB: f32 = 0.2;
 
 /// Limits one channel at 48 kHz; what comes out is as long as what went in, and not delayed.
 pub struct Limiter {
     gain: f32,
     ceiling: f32,
-    phases: [[f32; TAPS]; FINER - 1],
+    between: Between,
+    /// Frames for which one that is high enough to hide a peak above the ceiling stays among the taps.
+    near: usize,
     /// Input with gain, the latest `TAPS` frames first needed by the peak search, then by the delay.
     line: Vec<f32>,
     /// Gain wanted at each frame, for the sliding minimum: (frame, gain), rising gains.
@@ -31,21 +33,11 @@ pub struct Limiter {
 impl Limiter {
     /// `gain_db` is applied first; then nothing exceeds `ceiling_dbtp`.
     pub fn new(gain_db: f64, ceiling_dbtp: f64) -> Self {
-        let mut phases = [[0.0; TAPS]; FINER - 1];
-        for (p, row) in phases.iter_mut().enumerate() {
-            let at = (p + 1) as f64 / FINER as f64;
-            let weight = |i: usize| {
-                let x = i as f64 - (TAPS / 2 - 1) as f64 - at;
-                let angle = std::f64::consts::PI * x;
-                angle.sin() / angle * (angle / (TAPS / 2) as f64 / 2.0).cos().powi(2)
-            };
-            let sum: f64 = (0..TAPS).map(weight).sum();
-            (0..TAPS).for_each(|i| row[i] = (weight(i) / sum) as f32);
-        }
         Limiter {
             gain: 10f64.powf(gain_db / 20.0) as f32,
             ceiling: 10f32.powf((ceiling_dbtp as f32 - MARGIN_DB) / 20.0),
-            phases,
+            between: Between::new(),
+            near: 0,
             line: vec![0.0; TAPS],
             lows: Default::default(),
             released: 1.0,
@@ -84,17 +76,21 @@ impl Limiter {
 
     fn step(&mut self, x: f32) -> f32 {
         self.line.push(x);
-        let recent = &self.line[self.line.len() - TAPS..];
-        // The frame in the middle of the taps, and the way to the next.
-        let mut peak = recent[TAPS / 2 - 1].abs().max(recent[TAPS / 2].abs());
-        // Only what is near the ceiling can hide a peak above it between samples: 12 dB is more than any real signal hides.
-        if recent.iter().any(|v| v.abs() > self.ceiling * 0.25) {
-            for row in &self.phases {
-                let v: f32 = row.iter().zip(recent).map(|(a, b)| a * b).sum();
-                peak = peak.max(v.abs());
+        if x.abs() * self.between.bound() > self.ceiling {
+            self.near = TAPS;
+        }
+        let mut want = 1.0;
+        // Only where one of the taps is near the ceiling can there be a peak above it.
+        if self.near > 0
+            && let Some(recent) = self.line.last_chunk::<TAPS>()
+        {
+            self.near -= 1;
+            // The frame in the middle of the taps, and the way to the next.
+            let peak = recent[TAPS / 2 - 1].abs().max(recent[TAPS / 2].abs()).max(self.between.highest(recent));
+            if peak > self.ceiling {
+                want = self.ceiling / peak;
             }
         }
-        let want = if peak > self.ceiling { self.ceiling / peak } else { 1.0 };
         while self.lows.back().is_some_and(|(_, g)| *g >= want) {
             self.lows.pop_back();
         }

@@ -2,6 +2,7 @@
 
 use super::RATE_HZ;
 use super::align::Stereo;
+use super::peak::TruePeak;
 use crate::error::{Error, Result};
 use ebur128::{EbuR128, Mode};
 use serde::{Deserialize, Serialize};
@@ -74,57 +75,97 @@ pub fn decide(energy: &Energy, mono: bool) -> Mix {
 }
 
 /// BS.1770 over one channel, in constant memory.
-pub struct Meter(EbuR128);
+pub struct Meter {
+    loudness: Loudness,
+    peak: TruePeak,
+}
 
 impl Meter {
     pub fn new(rate_hz: u32) -> Result<Self> {
+        Ok(Meter { loudness: Loudness::new(rate_hz)?, peak: TruePeak::new() })
+    }
+    pub fn add(&mut self, samples: &[f32]) -> Result<()> {
+        self.peak.add(samples);
+        self.loudness.add(samples)
+    }
+    /// Integrated loudness; [`SILENCE_LUFS`] where everything is below the gate.
+    pub fn lufs(&self) -> f64 {
+        self.loudness.lufs()
+    }
+    /// True peak; [`SILENCE_DBTP`] where nothing was.
+    pub fn dbtp(&self) -> f64 {
+        (20.0 * self.peak.peak().log10()).max(SILENCE_DBTP)
+    }
+}
+
+/// The half of [`Meter`] that knows no peaks.
+pub struct Loudness(EbuR128);
+
+impl Loudness {
+    pub fn new(rate_hz: u32) -> Result<Self> {
         // The histogram quantises to 0.1 LU, far inside the tolerance of half a LU, and does not grow with time.
-        EbuR128::new(1, rate_hz, Mode::I | Mode::TRUE_PEAK | Mode::HISTOGRAM)
-            .map(Meter)
+        EbuR128::new(1, rate_hz, Mode::I | Mode::HISTOGRAM)
+            .map(Loudness)
             .map_err(|e| Error::bug(format!("the loudness meter refuses {rate_hz} Hz")).caused_by(e))
     }
     pub fn add(&mut self, samples: &[f32]) -> Result<()> {
         self.0.add_frames_f32(samples).map_err(|e| Error::bug("the loudness meter refuses samples").caused_by(e))
     }
-    /// Integrated loudness; [`SILENCE_LUFS`] where everything is below the gate.
     pub fn lufs(&self) -> f64 {
-        self.0.loudness_global().ok().filter(|l| l.is_finite()).unwrap_or(SILENCE_LUFS).max(SILENCE_LUFS)
+        Self::joint([self])
     }
-    /// True peak; [`SILENCE_DBTP`] where nothing was.
-    pub fn dbtp(&self) -> f64 {
-        let peak = self.0.true_peak(0).unwrap_or(0.0);
-        (20.0 * peak.log10()).max(SILENCE_DBTP)
+    /// Of sounds one after another.
+    fn joint<'a>(all: impl IntoIterator<Item = &'a Self>) -> f64 {
+        let lufs = EbuR128::loudness_global_multiple(all.into_iter().map(|l| &l.0)).ok();
+        lufs.filter(|l| l.is_finite()).unwrap_or(SILENCE_LUFS).max(SILENCE_LUFS)
     }
 }
 
 /// Measures all candidates while the sound goes by.
 pub struct Candidates {
     energy: Energy,
-    meters: [(Mix, Meter); 3],
+    /// Of the sound up to where the channels first differ: until then all mixes are the same. Most recordings never get there.
+    alike: Meter,
+    /// Of the rest.
+    apart: Option<[(Mix, Meter); 3]>,
+    average: Vec<f32>,
     scratch: Vec<f32>,
 }
 
 impl Candidates {
     pub fn new() -> Result<Self> {
-        let meters = [(Mix::Average, Meter::new(RATE_HZ)?), (Mix::Left, Meter::new(RATE_HZ)?), (Mix::Right, Meter::new(RATE_HZ)?)];
-        Ok(Candidates { energy: Energy::default(), meters, scratch: Vec::new() })
+        let alike = Meter::new(RATE_HZ)?;
+        Ok(Candidates { energy: Energy::default(), alike, apart: None, average: Vec::new(), scratch: Vec::new() })
     }
-    /// `mono`: only the average will be asked for, and costs a third.
-    pub fn add(&mut self, frames: &[Stereo], mono: bool) -> Result<()> {
+    /// Gives the frames back as their average ([`Mix::Average`]), for whoever keeps it.
+    pub fn add(&mut self, frames: &[Stereo]) -> Result<&[f32]> {
         self.energy.add(frames);
-        for (mix, meter) in self.meters.iter_mut().take(if mono { 1 } else { 3 }) {
+        self.average.clear();
+        self.average.extend(frames.iter().map(|f| Mix::Average.apply(*f)));
+        if self.apart.is_none() && frames.iter().all(|[l, r]| l == r) {
+            self.alike.add(&self.average)?;
+            return Ok(&self.average);
+        }
+        let apart = match &mut self.apart {
+            Some(apart) => apart,
+            none => {
+                none.insert([(Mix::Average, Meter::new(RATE_HZ)?), (Mix::Left, Meter::new(RATE_HZ)?), (Mix::Right, Meter::new(RATE_HZ)?)])
+            }
+        };
+        for (mix, meter) in apart {
             self.scratch.clear();
             self.scratch.extend(frames.iter().map(|f| mix.apply(*f)));
             meter.add(&self.scratch)?;
         }
-        Ok(())
+        Ok(&self.average)
     }
-    /// The mix, its loudness in LUFS and its true peak in dBTP.
+    /// The mix, its loudness in LUFS and its true peak in dBTP. `mono`: every recording has a single channel.
     pub fn finish(&self, mono: bool) -> (Mix, f64, f64) {
         let mix = decide(&self.energy, mono);
         let like = if mix == Mix::Mono { Mix::Average } else { mix };
-        let meter = &self.meters.iter().find(|(m, _)| *m == like).expect("every mix but mono has its meter").1;
-        (mix, meter.lufs(), meter.dbtp())
+        let rest = self.apart.as_ref().and_then(|meters| meters.iter().find(|(m, _)| *m == like)).map(|(_, meter)| meter);
+        let lufs = Loudness::joint([Some(&self.alike), rest].into_iter().flatten().map(|m| &m.loudness));
+        (mix, lufs, rest.map_or(SILENCE_DBTP, Meter::dbtp).max(self.alike.dbtp()))
     }
 }
 
@@ -163,7 +204,7 @@ mod tests {
     #[test]
     fn silence_is_no_reason_to_fail() {
         let mut candidates = Candidates::new().unwrap();
-        candidates.add(&[[0.0; 2]; 48_000], false).unwrap();
+        candidates.add(&[[0.0; 2]; 48_000]).unwrap();
         assert_eq!(candidates.finish(false), (Mix::Average, SILENCE_LUFS, SILENCE_DBTP));
     }
     /// BS.1770: a full-scale 997 Hz sine in one channel reads -3.01 LKFS.
@@ -172,9 +213,30 @@ mod tests {
         let tone = |i: usize, db: f32| 10f32.powf(db / 20.0) * (std::f32::consts::TAU * 997.0 * i as f32 / 48_000.0).sin();
         let frames: Vec<Stereo> = (0..48_000 * 5).map(|i| [0.0, tone(i % 48_000, -20.0)]).collect();
         let mut candidates = Candidates::new().unwrap();
-        candidates.add(&frames, false).unwrap();
+        candidates.add(&frames).unwrap();
         let (mix, lufs, dbtp) = candidates.finish(false);
         assert_eq!(mix, Mix::Right);
         assert!((lufs + 23.0).abs() < 0.15 && (dbtp + 20.0).abs() < 0.1, "{lufs} {dbtp}");
+    }
+    /// A recording whose channels are alike for its first half: the loudness is of both halves, and so is the peak.
+    #[test]
+    fn channels_that_part_halfway_are_measured_as_one_sound() {
+        let mut noise = super::super::testing::noise(3);
+        let frames: Vec<Stereo> = (0..48_000 * 8)
+            .map(|i| {
+                let (x, y) = (0.2 * noise(), 0.2 * noise());
+                if i < 48_000 * 4 { [2.0 * x, 2.0 * x] } else { [x, y] }
+            })
+            .collect();
+        let mut candidates = Candidates::new().unwrap();
+        for block in frames.chunks(1024) {
+            candidates.add(block).unwrap();
+        }
+        let mut whole = Meter::new(RATE_HZ).unwrap();
+        let average: Vec<f32> = frames.iter().map(|f| Mix::Average.apply(*f)).collect();
+        whole.add(&average).unwrap();
+        let (mix, lufs, dbtp) = candidates.finish(false);
+        assert_eq!(mix, Mix::Average);
+        assert!((lufs - whole.lufs()).abs() < 0.2 && (dbtp - whole.dbtp()).abs() < 0.1, "{lufs} {dbtp}, {} {}", whole.lufs(), whole.dbtp());
     }
 }

@@ -36,7 +36,8 @@ impl<const C: usize> Resampler<C> {
         let phases = up.min(MAX_PHASES);
         // Below the input rate the kernel widens, so that it also keeps what would alias out.
         let scale = (to as f64 / from as f64).min(1.0) * CUTOFF;
-        let half = if up == down { 0 } else { (CROSSINGS as f64 / scale).ceil() as usize };
+        // To whole vectors of eight taps.
+        let half = if up == down { 0 } else { ((CROSSINGS as f64 / scale).ceil() as usize).next_multiple_of(4) };
         let mut table = Vec::with_capacity(phases as usize * half * 2);
         for phase in 0..phases {
             let at = phase as f64 / phases as f64;
@@ -80,13 +81,7 @@ impl<const C: usize> Resampler<C> {
             let Some(frames) = self.kept.get(first..first + 2 * self.half) else { break };
             let phase = (part * self.phases / self.up) as usize;
             let row = &self.table[phase * 2 * self.half..][..2 * self.half];
-            let mut sum = [0.0; C];
-            for (tap, frame) in row.iter().zip(frames) {
-                for (s, x) in sum.iter_mut().zip(frame) {
-                    *s += tap * x;
-                }
-            }
-            out.push(sum);
+            out.push(dot(row, frames));
             self.given += 1;
         }
         let next = (self.given * self.down / self.up) as i64 - self.half as i64 + 1;
@@ -97,6 +92,29 @@ impl<const C: usize> Resampler<C> {
             self.base += spent as i64;
         }
     }
+}
+
+impl Resampler<1> {
+    /// Goes on with two channels that have been alike so far: the same as if there had been two from the start.
+    pub fn widen(self) -> Resampler<2> {
+        let Resampler { up, down, phases, half, table, kept, base, fed, given } = self;
+        let kept = kept.into_iter().map(|[x]| [x, x]).collect();
+        Resampler { up, down, phases, half, table, kept, base, fed, given }
+    }
+}
+
+/// Eight sums side by side, which the compiler turns into vectors; both slices are as long, a multiple of eight.
+fn dot<const C: usize>(row: &[f32], frames: &[[f32; C]]) -> [f32; C] {
+    let mut lanes = [[0.0f32; 8]; C];
+    for (taps, frames) in row.as_chunks::<8>().0.iter().zip(frames.as_chunks::<8>().0) {
+        for (c, lane) in lanes.iter_mut().enumerate() {
+            #[allow(clippy::needless_range_loop, reason = "three arrays side by side")]
+            for k in 0..8 {
+                lane[k] += taps[k] * frames[k][c];
+            }
+        }
+    }
+    lanes.map(|lane| lane.iter().sum())
 }
 
 fn gcd(a: u64, b: u64) -> u64 {
@@ -156,6 +174,26 @@ mod tests {
         let out = resample(48_000, 24_000, &sine(48_000, 15_000.0, 48_000), 480);
         let rms = (out[1000..23_000].iter().map(|x| x * x).sum::<f32>() / 22_000.0).sqrt();
         assert!(rms < 1e-4, "{rms}");
+    }
+
+    /// Channels that part late come out as if they had always been two.
+    #[test]
+    fn one_channel_becomes_two_without_a_seam() {
+        let mut noise = super::super::testing::noise(4);
+        let frames: Vec<[f32; 2]> =
+            (0..5000).map(|i| (noise(), noise(), i)).map(|(x, y, i)| if i < 2000 { [x, x] } else { [x, y] }).collect();
+        for (from, to) in [(44_100, 48_000), (48_000, 48_000), (16_000, 48_000)] {
+            let (mut two, mut want) = (Resampler::<2>::new(from, to), Vec::new());
+            two.push(&frames, &mut want);
+            two.flush(&mut want);
+            let (mut one, mut head) = (Resampler::<1>::new(from, to), Vec::new());
+            one.push(&frames[..2000].iter().map(|f| [f[0]]).collect::<Vec<_>>(), &mut head);
+            let mut got: Vec<[f32; 2]> = head.iter().map(|[x]| [*x, *x]).collect();
+            let mut two = one.widen();
+            two.push(&frames[2000..], &mut got);
+            two.flush(&mut got);
+            assert!(got == want, "{from} to {to}");
+        }
     }
 
     /// The size of the blocks does not change a bit of the result.

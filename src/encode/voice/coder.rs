@@ -186,8 +186,10 @@ impl Coder {
         if self.stock.is_empty() {
             return Ok(());
         }
-        let bytes: Vec<u8> =
-            self.stock.iter().flat_map(|[x]| ((x * 32_768.0).round().clamp(-32_768.0, 32_767.0) as i16).to_le_bytes()).collect();
+        let mut bytes = Vec::with_capacity(self.stock.len() * 2);
+        for [x] in &self.stock {
+            bytes.extend_from_slice(&((x * 32_768.0).round().clamp(-32_768.0, 32_767.0) as i16).to_le_bytes());
+        }
         let time = |n: u64| gst::ClockTime::from_nseconds((n as u128 * 1_000_000_000 / self.header.rate_hz as u128) as u64);
         let (pts, end) = (time(self.pushed), time(self.pushed + self.stock.len() as u64));
         let mut buffer = gst::Buffer::from_slice(bytes);
