@@ -101,15 +101,18 @@ fn holds_trimmed(plan: &Plan, sources: &[Source]) {
             let begins = chunk.slots.iter().find(|slot| slot.at == plan.boundaries[s]);
             assert!(begins.is_some_and(|slot| slot.rungs == every), "segment {s} begins with {begins:?}");
         }
-        // A picture that is named is one of the file's, and none shows what is still to come: but for what stands when a
-        // part begins, and a file whose pictures begin late.
+        // A picture that is named is one of the file's, and none shows what is still to come, only how it stands a little later:
+        // but for what stands when a part begins, and a file whose pictures begin late.
         let frames = &sources[part.source].frames_ns;
         let mut before = 0;
         for slot in &chunk.slots {
             let Picture::At(ns) = slot.show else { continue };
             assert!(frames.binary_search(&ns).is_ok() && ns >= before, "{slot:?}");
             before = ns;
-            assert!(part.at(ns) <= slot.at || slot.show == chunk.slots[0].show, "{slot:?} shows a picture of {}", part.at(ns));
+            let kept = plan.timelines.get(chunk.part).map_or(&[][..], |t| &t.kept);
+            let changes = kept.iter().any(|k| k.ns <= ns && part.at(k.ns) > slot.at);
+            let early = part.at(ns) > slot.at && (changes || plan.shape != Shape::Slides);
+            assert!(!early || slot.show == chunk.slots[0].show, "{slot:?} shows a picture of {}", part.at(ns));
         }
     }
     // Each slot is on some rung; whatever a rung shows, those above it show.

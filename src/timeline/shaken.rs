@@ -49,7 +49,14 @@ pub(super) fn find(thumbs: &[&Thumb], bins: &Bins, looker: &Looker) -> Vec<Run> 
     let mut runs = Vec::new();
     let mut first = 0;
     while first < thumbs.len() {
-        let end = first + shares[first..].iter().take_while(|s| **s >= STILL_SHAKES).count();
+        let mut end = first + shares[first..].iter().take_while(|s| **s >= STILL_SHAKES).count();
+        // The first and last seconds of a recording have less around them to tell by.
+        if end > first && thumbs[first].ns - thumbs[0].ns < WINDOW_NS {
+            first = 0;
+        }
+        if end > first && thumbs[thumbs.len() - 1].ns - thumbs[end - 1].ns < WINDOW_NS {
+            end = thumbs.len();
+        }
         if end - first >= RUN && shares[first..end].iter().any(|s| *s >= SHAKES) {
             let levels: Vec<Vec<f32>> = thumbs[first..end].iter().map(|t| without_exposure(t)).collect();
             let cuts = zoomed(&levels).or_else(|| shaken(&thumbs[first..end], &levels, looker));
@@ -112,7 +119,9 @@ fn shaken(thumbs: &[&Thumb], levels: &[Vec<f32>], looker: &Looker) -> Option<Vec
 fn change_at(thumbs: &[&Thumb], levels: &[Vec<f32>], i: usize) -> f64 {
     let before = i - thumbs[..i].iter().rev().take_while(|t| t.ns + WINDOW_NS >= thumbs[i].ns).count();
     let after = i + thumbs[i..].iter().take_while(|t| t.ns < thumbs[i].ns + WINDOW_NS).count();
-    if i - before < LEAST || after - i < LEAST {
+    // Less than a second averages nothing out.
+    let short = |a: usize, b: usize| b - a < LEAST || thumbs[b - 1].ns - thumbs[a].ns < WINDOW_NS / 2;
+    if short(before, i) || short(i, after) {
         return 0.0;
     }
     let moments = |of: &[Vec<f32>], block: usize| {
