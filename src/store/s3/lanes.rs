@@ -94,6 +94,7 @@ impl Lanes {
     }
 
     /// How many there are now.
+    #[cfg(test)]
     pub fn count(&self) -> usize {
         self.with(|s| s.climb.lanes)
     }
