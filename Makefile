@@ -3,7 +3,7 @@
 CARGO ?= cargo
 RIVULET = target/release/rivulet
 .DEFAULT_GOAL := help
-.PHONY: help setup build fixtures demo test lint corpus bench bench-camera bench-detect bench-link bench-memory bench-player bench-predict bench-slides bench-startup bench-uplink bench-voice cadence vendor clean-fixtures
+.PHONY: help setup build fixtures demo test test-s3 lint corpus bench bench-camera bench-detect bench-link bench-memory bench-player bench-predict bench-slides bench-startup bench-uplink bench-voice cadence vendor clean-fixtures
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -22,6 +22,9 @@ demo: build fixtures ## Transcode, check and publish a small course into .demo/
 
 test: fixtures ## All tests: Rust, then a browser
 	@tests/run.sh
+
+test-s3: fixtures ## The S3 store against moto's server, and Garage's where there is one (RIVULET_GARAGE=install builds it)
+	@tests/s3.sh
 
 lint: setup ## Formatting and clippy
 	$(CARGO) fmt --check

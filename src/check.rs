@@ -28,6 +28,7 @@ mod media;
 mod ours;
 mod playlist;
 mod progressive;
+pub mod public;
 pub mod rules;
 mod segment;
 mod served;

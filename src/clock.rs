@@ -14,6 +14,35 @@ pub trait Clock: Send + Sync {
     fn sleep(&self, span: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
 
+/// A clock for tests: waiting moves it, and takes no time.
+#[cfg(test)]
+#[derive(Debug, Default)]
+pub struct TestClock(std::sync::Mutex<Duration>);
+
+#[cfg(test)]
+impl TestClock {
+    pub fn advance(&self, span: Duration) {
+        *self.0.lock().unwrap() += span;
+    }
+}
+
+#[cfg(test)]
+impl Clock for TestClock {
+    fn now(&self) -> Duration {
+        *self.0.lock().unwrap()
+    }
+    fn wall(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000) + self.now()
+    }
+    /// Others get their turn before it returns.
+    fn sleep(&self, span: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async move {
+            self.advance(span);
+            tokio::task::yield_now().await;
+        })
+    }
+}
+
 /// The machine's own clocks.
 pub struct SystemClock;
 

@@ -8,12 +8,14 @@
 //! state     pointer and releases; the conditional flip
 //! site      pages and stable playlists, a function of the pointers
 //! history   releases, rollback, diff
+//! lock      keeps authors apart where a service ignores conditions
 //! verify    is all of it true? and repair
 //! ```
 
 mod blobs;
 mod decide;
 mod history;
+mod lock;
 mod rename;
 mod site;
 mod state;
@@ -26,6 +28,7 @@ pub use site::course_view;
 pub use verify::{Fault, Report, verify_store};
 
 use crate::captions::Captions;
+use crate::clock::SystemClock;
 use crate::course::{self, Course, Trims};
 use crate::error::{Error, Kind, Result};
 use crate::manifest::{self, FORMAT, Release, Source, Stage, release_key, to_json};
@@ -328,7 +331,17 @@ async fn verify_all_there(store: &dyn Store, release: &Release) -> Result<()> {
 
 /// Writes the release under the next free number and makes it current. A number whose file has these very bytes is one
 /// that we wrote before we were stopped, and is taken again.
-async fn commit(store: &dyn Store, head: &Head, mut release: Release, sent: &mut Sent) -> Result<Release> {
+async fn commit(store: &dyn Store, head: &Head, release: Release, sent: &mut Sent) -> Result<Release> {
+    let lock = lock::Lock::take(store, &release.course, &SystemClock).await?;
+    let outcome = number_and_flip(store, head, release, sent, &lock).await;
+    // The first error is the one that matters.
+    let released = lock.release().await;
+    let release = outcome?;
+    released?;
+    Ok(release)
+}
+
+async fn number_and_flip(store: &dyn Store, head: &Head, mut release: Release, sent: &mut Sent, lock: &lock::Lock<'_>) -> Result<Release> {
     release.previous = head.current.as_ref().map(|c| c.release);
     let numbers = state::numbers(store, &release.course).await?;
     let mut written = None;
@@ -355,7 +368,7 @@ async fn commit(store: &dyn Store, head: &Head, mut release: Release, sent: &mut
             bytes
         }
     };
-    let flipped = head.flip(store, &release.pointer(&bytes)).await?;
+    let flipped = head.flip(store, &release.pointer(&bytes), lock).await?;
     if flipped > 0 {
         sent.add(flipped);
     }

@@ -2,11 +2,15 @@
 //!
 //! The store's keys are the URLs; nothing is rendered on the way, since the pages lie in the store. A bare package has
 //! no pages, so one player page is made for it when the server starts. `request` decides what is asked for, `kind` knows
-//! what a name means, `reply` answers; here are the site, the listener and the stop.
+//! what a name means, `reply` answers; `near` keeps what a far store gave; `tls` is HTTPS; here are the site, the listener and the stop.
 
 mod kind;
+mod near;
 mod reply;
 mod request;
+mod tls;
+
+pub use near::Near;
 
 use crate::error::{Error, Kind, Result, ResultExt};
 use crate::package::{Package, progressive};
@@ -79,6 +83,7 @@ pub struct Server {
     listener: tokio::net::TcpListener,
     url: String,
     site: Arc<Site>,
+    tls: Option<Arc<rustls::ServerConfig>>,
 }
 
 impl Server {
@@ -94,7 +99,14 @@ impl Server {
             Error::new(kind, format!("cannot listen on {listen}")).caused_by(e).hint(hint)
         })?;
         let url = format!("http://{}/", listener.local_addr().doing(|| format!("cannot listen on {listen}"))?);
-        Ok(Server { listener, url, site: Arc::new(site) })
+        Ok(Server { listener, url, site: Arc::new(site), tls: None })
+    }
+
+    /// Speaks HTTPS with this certificate chain and key, PEM files both.
+    pub fn with_tls(mut self, certificates: &std::path::Path, key: &std::path::Path) -> Result<Server> {
+        self.tls = Some(tls::load(certificates, key)?);
+        self.url = self.url.replacen("http:", "https:", 1);
+        Ok(self)
     }
 
     /// Where the site is, with the real port.
@@ -109,9 +121,17 @@ impl Server {
             let (site, talk) = (site.clone(), talk.clone());
             async move { reply::reply(&site, &talk, request).await }
         });
-        // Without it a small answer waits for the client's delayed acknowledgement.
-        let listener = self.listener.tap_io(|tcp| drop(tcp.set_nodelay(true)));
-        let server = axum::serve(listener, router).with_graceful_shutdown(ctx.cancel.clone().cancelled_owned());
+        let stop = ctx.cancel.clone().cancelled_owned();
+        let server: std::pin::Pin<Box<dyn Future<Output = std::io::Result<()>> + Send>> = match self.tls {
+            Some(config) => {
+                Box::pin(axum::serve(tls::TlsListener::new(self.listener, config), router).with_graceful_shutdown(stop).into_future())
+            }
+            None => {
+                // Without it a small answer waits for the client's delayed acknowledgement.
+                let listener = self.listener.tap_io(|tcp| drop(tcp.set_nodelay(true)));
+                Box::pin(axum::serve(listener, router).with_graceful_shutdown(stop).into_future())
+            }
+        };
         let too_late = async {
             ctx.cancel.cancelled().await;
             tokio::time::sleep(LAST_WORDS).await;

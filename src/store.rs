@@ -1,8 +1,9 @@
-//! Where releases live: a directory, later a bucket. [`Store`]'s comments are the contract that every store keeps;
+//! Where releases live: a directory or a bucket. [`Store`]'s comments are the contract that every store keeps;
 //! `contract` tests it on each. Nothing above this module knows which kind of store it talks to.
 
 pub mod dir;
 pub mod mem;
+pub mod s3;
 
 #[cfg(test)]
 pub mod contract;
@@ -10,10 +11,11 @@ pub mod contract;
 pub mod fault;
 
 use crate::error::{Error, Result};
-use crate::units::Digest;
+use crate::progress::Ctx;
+use crate::units::{Bitrate, Digest};
 use std::future::Future;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -128,8 +130,8 @@ pub trait Store: Send + Sync {
     fn head<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Option<Meta>>;
     /// Whole or not at all: a reader never sees half an object, and what is acknowledged survives a power cut.
     fn put<'a>(&'a self, key: &'a Key, body: Body<'a>, caching: Caching, when: Precondition) -> BoxFuture<'a, Meta>;
-    /// Every key below a prefix (empty, or ending in `/`) with its bytes, sorted by key, in as few requests as the store
-    /// can. No versions: a directory would have to read every object for them.
+    /// Every key below a prefix (empty, or ending in `/`) with the bytes that are stored, sorted by key, in as few requests as
+    /// the store can. No versions: a directory would have to read every object for them.
     fn list<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Vec<(Key, u64)>>;
     /// Gone afterwards; no error where nothing was.
     fn delete<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, ()>;
@@ -138,6 +140,54 @@ pub trait Store: Send + Sync {
     /// Bytes that still fit, so that nobody encodes for hours what then cannot be stored; `None` where nobody knows.
     fn room<'a>(&'a self) -> BoxFuture<'a, Option<u64>> {
         Box::pin(async { Ok(None) })
+    }
+    /// Whether a put whose [`Precondition`] does not hold is refused for certain. May ask the store, once.
+    fn conditions<'a>(&'a self) -> BoxFuture<'a, Conditions> {
+        Box::pin(async { Ok(Conditions::Honoured) })
+    }
+    /// Whether objects of this name may be stored compressed: `list` then tells what is stored, [`Meta::bytes`] and `get` what
+    /// was put.
+    fn packs(&self, _: &Key) -> bool {
+        false
+    }
+    /// How many puts are worth having under way at once; the store itself decides how many of them send.
+    fn parallel(&self) -> usize {
+        1
+    }
+    /// Where a browser would look for the objects, a URL ending in `/`, if the store is on a web server.
+    fn web<'a>(&'a self) -> BoxFuture<'a, Option<String>> {
+        Box::pin(async { Ok(None) })
+    }
+    /// Bytes that have left for the store since it was opened, headers and repetitions included, where that is known.
+    fn bytes_sent(&self) -> Option<u64> {
+        None
+    }
+}
+
+/// What becomes of a put whose [`Precondition`] does not hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Conditions {
+    /// Refused, even if two come at the same moment.
+    Honoured,
+    /// The service does not look at it. The store looks itself, which leaves a moment for somebody else: whoever writes
+    /// conditionally must keep others away by other means.
+    Ignored,
+}
+
+/// How a store that is not on this machine is reached.
+#[derive(Clone)]
+pub struct Via {
+    /// Told when something is tried again or done another way; stops what is under way when it is cancelled.
+    pub ctx: Ctx,
+    /// Most bits a second to send, all connections together, everything counted.
+    pub uplink: Option<Bitrate>,
+    /// The work directory, where unfinished uploads are remembered; `None` as everywhere ([`crate::workdir::WorkDir::open`]).
+    pub work: Option<PathBuf>,
+}
+
+impl Via {
+    pub fn new(ctx: &Ctx) -> Via {
+        Via { ctx: ctx.clone(), uplink: None, work: None }
     }
 }
 
@@ -150,11 +200,15 @@ pub enum Expect {
     Store,
 }
 
-/// The store that a command line names. A directory that holds other people's files is refused rather than mixed with.
-pub fn open(name: &str, expect: Expect) -> Result<Arc<dyn Store>> {
+/// The store that a command line names. A directory that holds other people's files is refused rather than mixed with; a
+/// bucket is asked for nothing yet.
+pub fn open(name: &str, expect: Expect, via: Via) -> Result<Arc<dyn Store>> {
+    if name.starts_with("s3://") {
+        return Ok(Arc::new(s3::S3Store::new(name, via)?));
+    }
     if let Some((scheme, _)) = name.split_once("://") {
         return Err(Error::usage(format!("\"{name}\" is not a store that this version can reach: {scheme}:// is unknown to it"))
-            .hint("name a directory"));
+            .hint("name a directory, or s3://BUCKET/FOLDER"));
     }
     let store = dir::DirStore::new(name);
     match (store.looks_like()?, expect) {

@@ -219,6 +219,10 @@ impl Digest {
         use sha2::Digest as _;
         Digest(sha2::Sha256::digest(bytes).into())
     }
+    /// The digest itself, 32 bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
     pub fn short(&self) -> String {
         self.to_string()[..8].to_string()
     }

@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::manifest::Diff;
 use crate::progress::Ctx;
 use crate::publish;
-use crate::store::{self, Expect};
+use crate::store::{self, Expect, Via};
 use crate::units::Bytes;
 
 #[derive(clap::Args)]
@@ -17,8 +17,8 @@ pub struct Args {
     release: Option<u64>,
 }
 
-pub async fn run(args: Args, printer: &Printer, _: &Ctx) -> Result<u8> {
-    let store = store::open(&args.store, Expect::Store)?;
+pub async fn run(args: Args, printer: &Printer, ctx: &Ctx) -> Result<u8> {
+    let store = store::open(&args.store, Expect::Store, Via::new(ctx))?;
     let (from, to, diff) = publish::compare(&*store, &args.course, args.release).await?;
     if printer.json() {
         #[derive(serde::Serialize)]

@@ -6,8 +6,8 @@ use crate::error::{Kind, Result};
 use crate::pipeline::Fragments;
 use crate::progress::Ctx;
 use crate::publish::{self, Forecast, Options, Published};
-use crate::store::{self, Expect};
-use crate::units::Bytes;
+use crate::store::{self, Expect, Via};
+use crate::units::{Bitrate, Bytes};
 use crate::workdir::WorkDir;
 use std::path::PathBuf;
 
@@ -18,7 +18,7 @@ use std::path::PathBuf;
 pub struct Args {
     /// The author's file.
     course: PathBuf,
-    /// The store: a directory of its own, made if it is not there.
+    /// The store: a directory of its own, made if it is not there, or s3://BUCKET/FOLDER (docs/s3.md).
     #[arg(long, value_name = "STORE")]
     to: String,
     /// For lectures that are encoded; others keep theirs only while it is the same.
@@ -27,6 +27,9 @@ pub struct Args {
     /// Say what would be encoded and sent, and do nothing.
     #[arg(long)]
     dry_run: bool,
+    /// Most bits a second to send to a bucket, headers and all connections included: 512k, 2M.
+    #[arg(long, value_name = "RATE", value_parser = uplink)]
+    uplink: Option<Bitrate>,
     /// Encode every lecture whose recording is here, changed or not (after an upgrade of rivulet).
     #[arg(long)]
     refresh: bool,
@@ -43,12 +46,12 @@ pub struct Args {
 
 pub async fn run(args: Args, printer: &Printer, ctx: &Ctx) -> Result<u8> {
     let encoder = &Studio {
-        work: WorkDir::open(args.work_dir)?,
+        work: WorkDir::open(args.work_dir.clone())?,
         fragments: Fragments::load(args.pipelines.as_deref())?,
         jobs: args.jobs,
         ctx: ctx.clone(),
     };
-    let store = store::open(&args.to, Expect::NewOrStore)?;
+    let store = store::open(&args.to, Expect::NewOrStore, Via { ctx: ctx.clone(), uplink: args.uplink, work: args.work_dir })?;
     let options = Options { profile: args.profile, refresh: args.refresh };
     if args.dry_run {
         let forecast = publish::forecast(&args.course, &*store, encoder, &options, ctx).await?;
@@ -64,6 +67,14 @@ pub async fn run(args: Args, printer: &Printer, ctx: &Ctx) -> Result<u8> {
         false => printer.data(&summary(&published)),
     }
     Ok(if published.partial.is_empty() { 0 } else { Kind::Partial.exit_code() })
+}
+
+/// A rate that something can be sent at.
+fn uplink(text: &str) -> std::result::Result<Bitrate, String> {
+    match text.parse::<Bitrate>()? {
+        rate if rate.bps() >= 8_000 => Ok(rate),
+        rate => Err(format!("{rate} bits a second is too little to send anything at; 8k is the least, 512k means 512,000")),
+    }
 }
 
 /// One line for people.

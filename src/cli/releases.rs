@@ -4,7 +4,7 @@ use super::Printer;
 use crate::error::Result;
 use crate::progress::Ctx;
 use crate::publish;
-use crate::store::{self, Expect};
+use crate::store::{self, Expect, Via};
 use crate::units::{Bytes, MediaTime};
 
 #[derive(clap::Args)]
@@ -14,8 +14,8 @@ pub struct Args {
     course: String,
 }
 
-pub async fn run(args: Args, printer: &Printer, _: &Ctx) -> Result<u8> {
-    let store = store::open(&args.store, Expect::Store)?;
+pub async fn run(args: Args, printer: &Printer, ctx: &Ctx) -> Result<u8> {
+    let store = store::open(&args.store, Expect::Store, Via::new(ctx))?;
     for line in publish::releases(&*store, &args.course).await? {
         if printer.json() {
             printer.object(&line);

@@ -4,7 +4,7 @@ use super::Printer;
 use crate::error::Result;
 use crate::progress::Ctx;
 use crate::publish;
-use crate::store::{self, Expect};
+use crate::store::{self, Expect, Via};
 
 /// Nothing is deleted: rolling forward again is the same command with the later number.
 #[derive(clap::Args)]
@@ -17,7 +17,7 @@ pub struct Args {
 }
 
 pub async fn run(args: Args, printer: &Printer, ctx: &Ctx) -> Result<u8> {
-    let store = store::open(&args.store, Expect::Store)?;
+    let store = store::open(&args.store, Expect::Store, Via::new(ctx))?;
     let done = publish::rollback(&*store, &args.course, args.release, ctx).await?;
     match printer.json() {
         true => printer.object(&done),

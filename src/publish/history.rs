@@ -82,7 +82,11 @@ pub async fn rollback(store: &dyn Store, course: &str, to: Option<u64>, ctx: &Ct
     let mut sent = Sent::default();
     if target.release != current.release {
         ctx.check()?;
-        sent.add(head.flip(store, &target.pointer(&bytes)).await?);
+        let lock = super::lock::Lock::take(store, course, &crate::clock::SystemClock).await?;
+        let flipped = head.flip(store, &target.pointer(&bytes), &lock).await;
+        let released = lock.release().await;
+        sent.add(flipped?);
+        released?;
     }
     let pages = site::refresh(store, course, ctx).await.map_err(|e| pages_missing(&target, e))?;
     Ok(Published {

@@ -1,6 +1,7 @@
 //! What a store holds of a course now: pointer and releases, read and checked; and the one write that makes a release
 //! the current one.
 
+use super::lock::Lock;
 use crate::error::{Error, Kind, Result};
 use crate::manifest::{Current, Release, current_key, from_json, release_key, release_number, to_json};
 use crate::progress::Ctx;
@@ -33,7 +34,18 @@ impl Head {
 
     /// Moves the pointer, if nobody else has since it was read; gives the bytes written. That somebody wrote the very
     /// same pointer is as good.
-    pub async fn flip(&self, store: &dyn Store, to: &Current) -> Result<u64> {
+    pub async fn flip(&self, store: &dyn Store, to: &Current, lock: &Lock<'_>) -> Result<u64> {
+        lock.check().await?;
+        let flipped = self.write(store, to).await?;
+        match lock.check().await {
+            Ok(()) => Ok(flipped),
+            // The lock expired or was taken meanwhile; what counts is whose pointer stands.
+            Err(_) if get_if_there(store, &current_key(&to.course)?).await? == Some(to_json(to)?) => Ok(flipped),
+            Err(e) => Err(overtaken(&to.course).caused_by(e)),
+        }
+    }
+
+    async fn write(&self, store: &dyn Store, to: &Current) -> Result<u64> {
         let key = current_key(&to.course)?;
         let bytes = to_json(to)?;
         let when = self.version.clone().map_or(Precondition::Absent, Precondition::Version);

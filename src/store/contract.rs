@@ -51,7 +51,7 @@ async fn whole_and_ranges(store: &dyn Store) {
 async fn conditions(store: &dyn Store) {
     let first = put(store, "c", b"one", Precondition::Absent).await.unwrap();
     assert_eq!(put(store, "c", b"two", Precondition::Absent).await, Err(Kind::Conflict));
-    assert_eq!(put(store, "c", b"two", Precondition::Version("no such".into())).await, Err(Kind::Conflict));
+    assert_eq!(put(store, "c", b"two", Precondition::Version("no-such".into())).await, Err(Kind::Conflict));
     assert_eq!(store.get(&key("c"), None).await.unwrap(), b"one", "a refused put changes nothing");
     let second = put(store, "c", b"two", Precondition::Version(first.version.clone())).await.unwrap();
     assert_ne!(first.version, second.version, "other bytes of the same length, another version");

@@ -1,0 +1,135 @@
+#!/bin/sh
+# The S3 store against services that other people wrote: moto's server, and Garage where there is one (a `garage` on PATH, or
+# RIVULET_GARAGE=install, which builds it from crates.io once into target/garage; that takes a while). Each gets the contract
+# suite and a whole course: published, published again, killed, corrected, rolled back, checked, served.
+set -eu
+cd "$(dirname "$0")/.."
+cargo=${CARGO:-cargo}
+work=$(mktemp -d)
+pids=
+trap 'for p in $pids; do kill "$p" 2>/dev/null || true; done; rm -rf "$work"' EXIT INT TERM
+export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=testtest AWS_REGION=us-east-1 RIVULET_WORK="$work/work"
+unset AWS_PROFILE AWS_SESSION_TOKEN AWS_CA_BUNDLE 2>/dev/null || true
+export NO_PROXY=127.0.0.1 no_proxy=127.0.0.1
+
+$cargo build --locked
+rivulet=target/debug/rivulet
+
+# A free port of this machine.
+port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+# Waits until something answers there.
+up() {
+    python3 - "$1" <<'P'
+import socket, sys, time
+end = time.monotonic() + 60
+while True:
+    try:
+        socket.create_connection(("127.0.0.1", int(sys.argv[1])), 1).close()
+        break
+    except OSError:
+        if time.monotonic() > end:
+            sys.exit("s3.sh: nothing answers on port " + sys.argv[1])
+        time.sleep(0.1)
+P
+}
+fail() { echo "s3.sh: $1: $2" >&2; exit 1; }
+
+# One service: its name, and AWS_ENDPOINT_URL set; the bucket is there.
+try() {
+    echo "s3.sh: $1: contract suite" >&2
+    RIVULET_TEST_S3=s3://lectures $cargo test --locked --lib a_bucket_of_a_real_service -- --nocapture 2>&1 | grep -E 'conditions are|test result' >&2
+    store=s3://lectures/course-$1
+    course="$work/$1"
+    mkdir -p "$course"
+    cp fixtures/out/lecture.mp4 "$course/"
+    cat > "$course/course.toml" <<C
+id = "demo"
+title = { vi = "Bài giảng thử" }
+language = "vi"
+[[lectures]]
+id = "one"
+title = { vi = "Bài một" }
+recording = "lecture.mp4"
+C
+    echo "s3.sh: $1: publish" >&2
+    $rivulet --json publish "$course/course.toml" --to "$store" > "$work/1.json"
+    $rivulet --json publish "$course/course.toml" --to "$store" > "$work/2.json"
+    grep '"type":"published"' "$work/2.json" | grep -q '"objects_sent":0' || fail "$1" "an unchanged course was sent again"
+    sed -i 's/Bài một/Bài thứ nhất/' "$course/course.toml"
+    $rivulet --json publish "$course/course.toml" --to "$store" > "$work/3.json"
+    grep -q '"release":2' "$work/3.json" || fail "$1" "a correction made no release"
+    $rivulet releases "$store" demo
+    $rivulet rollback "$store" demo
+    $rivulet --json check "$store" > "$work/check.json" 2>"$work/check.err" || true
+    grep -q '"rule":"store"' "$work/check.json" && { cat "$work/check.json"; fail "$1" "the store is not what it says"; }
+    echo "s3.sh: $1: serve" >&2
+    $rivulet serve "$store" --listen 127.0.0.1:0 > "$work/serve" 2>/dev/null &
+    server=$!
+    pids="$pids $server"
+    python3 - "$work/serve" <<'P'
+import re, sys, time, urllib.request
+for _ in range(300):
+    url = open(sys.argv[1]).readline().strip()
+    if url:
+        break
+    time.sleep(0.1)
+get = lambda path, **headers: urllib.request.urlopen(urllib.request.Request(url + path, headers=headers))
+assert "Bài một" in get("demo/index.html").read().decode(), "the page of the release that was rolled back to"
+master = get("demo/one.m3u8").read().decode()
+media = re.search(r"\.\./(blobs/\S+\.m3u8)", master).group(1)
+film = re.search(r"\.\./(\S+\.mp4)", get(media).read().decode()).group(1)
+part = get("blobs/" + film, Range="bytes=0-99")
+assert part.status == 206 and len(part.read()) == 100
+P
+    kill "$server"
+    echo "s3.sh: $1: ok" >&2
+}
+
+if [ ! -x target/moto/bin/moto_server ]; then
+    python3 -m venv target/moto && target/moto/bin/pip install --quiet 'moto[server]'
+fi
+p=$(port)
+target/moto/bin/moto_server -H 127.0.0.1 -p "$p" > "$work/moto.log" 2>&1 &
+pids="$pids $!"
+up "$p"
+export AWS_ENDPOINT_URL="http://127.0.0.1:$p"
+python3 -c "import urllib.request as u; u.urlopen(u.Request('$AWS_ENDPOINT_URL/lectures', method='PUT'))"
+try moto
+
+if [ "${RIVULET_GARAGE:-}" = install ] && [ ! -x target/garage/bin/garage ]; then
+    $cargo install garage --locked --root target/garage
+fi
+[ -x target/garage/bin/garage ] && PATH="$PWD/target/garage/bin:$PATH"
+if ! command -v garage > /dev/null; then
+    echo "s3.sh: SKIPPED: Garage, a service that ignores conditional writes: no garage on PATH, and RIVULET_GARAGE=install is not set" >&2
+    exit 0
+fi
+p=$(port) rpc=$(port) admin=$(port)
+mkdir -p "$work/garage"
+cat > "$work/garage.toml" <<C
+metadata_dir = "$work/garage/meta"
+data_dir = "$work/garage/data"
+db_engine = "sqlite"
+replication_factor = 1
+rpc_bind_addr = "127.0.0.1:$rpc"
+rpc_public_addr = "127.0.0.1:$rpc"
+rpc_secret = "$(python3 -c 'import secrets; print(secrets.token_hex(32))')"
+[s3_api]
+s3_region = "garage"
+api_bind_addr = "127.0.0.1:$p"
+[admin]
+api_bind_addr = "127.0.0.1:$admin"
+C
+export GARAGE_CONFIG_FILE="$work/garage.toml"
+garage server > "$work/garage.log" 2>&1 &
+pids="$pids $!"
+up "$p"
+garage layout assign -z here -c 1G "$(garage node id -q | cut -c1-16)" >&2
+garage layout apply --version 1 >&2
+garage bucket create lectures >&2
+key=$(garage key create rivulet)
+garage bucket allow --read --write lectures --key rivulet >&2
+AWS_ACCESS_KEY_ID=$(echo "$key" | sed -n 's/^Key ID: *//p')
+AWS_SECRET_ACCESS_KEY=$(echo "$key" | sed -n 's/^Secret key: *//p')
+export AWS_ENDPOINT_URL="http://127.0.0.1:$p" AWS_REGION=garage AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY
+try garage
