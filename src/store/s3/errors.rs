@@ -17,6 +17,9 @@ pub enum Again {
     Slower,
 }
 
+/// The [`Failure::code`] of an answer that is none of S3's.
+pub const UNREADABLE: &str = "Unreadable";
+
 /// A request that failed.
 #[derive(Debug)]
 pub struct Failure {
@@ -56,6 +59,11 @@ where
         region: header("x-amz-bucket-region"),
         date: header("date"),
     };
+    // Services differ in the names of their answers' parts; asking again brings the same.
+    if (200..300).contains(&status) && DisplayErrorContext(&e).to_string().contains("error parsing XML") {
+        let error = Error::new(Kind::Failed, format!("{} answers {} in a form that cannot be read", asked.host, asked.action));
+        return Failure { error: error.caused_by(words(&e)), again: Again::No, code: UNREADABLE.into(), status };
+    }
     match &e {
         SdkError::ServiceError(_) | SdkError::ResponseError(_) if status >= 300 => answered(asked, answer),
         SdkError::ResponseError(_) => {

@@ -2,7 +2,7 @@
 //! from it; where a run before was stopped, the service is asked which parts it has, and the rest is sent.
 
 use super::body::{Payload, Sums, scan};
-use super::errors::{Again, Failure};
+use super::errors::{Again, Failure, UNREADABLE};
 use super::journal::{ABANDONED, Journal, Note, Target};
 use super::lanes::MOST;
 use super::live::{Labels, Live, Refused, cache_control};
@@ -107,6 +107,11 @@ impl Upload<'_> {
         let listed = match list(self.live, self.name, &note.upload_id).await {
             Ok(listed) => listed,
             Err(f) if f.error.kind() == Kind::NotFound => return self.begin(journal, labels).await,
+            Err(f) if f.code == UNREADABLE => {
+                self.live.ctx.note(format!("{}: the service cannot say which parts it has; all are sent again", self.name));
+                abort(self.live, self.name, &note.upload_id).await?;
+                return self.begin(journal, labels).await;
+            }
             Err(f) => return Err(f),
         };
         note.parts = self.usable(&note.parts, &listed);
