@@ -8,14 +8,15 @@ const name = (url) => url.pathname.slice(root.length);
 const isScript = (url) => /^(app|hls)-[0-9a-f]{16}\.js$/.test(name(url));
 const isPage = (url) => /^[^/]+\/[^/]+\.html$/.test(name(url)) || /^([^/]+\/)?(index\.html)?$/.test(name(url));
 // One entry a page, whatever stands behind the question mark.
-const plain = (url) => url.origin + url.pathname;
+const plain = (url) => url.origin + url.pathname.replace(/\/$/, "/index.html");
 
 self.addEventListener("install", () => self.skipWaiting());
 self.addEventListener("activate", (event) => event.waitUntil(self.clients.claim()));
 
 async function refresh(address) {
   const cache = await caches.open(SHELL);
-  const answer = await fetch(address, { cache: "no-cache" });
+  // Scripts never change under their names: the browser's own copy will do.
+  const answer = await fetch(address, { cache: isScript(new URL(address)) ? "default" : "no-cache" });
   if (answer.ok && !answer.redirected) {
     await cache.put(address, answer.clone());
     const keys = await cache.keys();

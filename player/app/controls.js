@@ -5,6 +5,7 @@ let dragging = false;
 let waiting = false;
 
 function seek(t, play) {
+  R.look = true;
   clock.currentTime = Math.min(Math.max(0, t), Math.max(0, data.duration - 0.2));
   tick();
   if (play && clock.paused) toggle();
@@ -29,7 +30,7 @@ function tick() {
     $("now").textContent = time(t);
     $("seek").setAttribute("aria-valuetext", `${time(t)} / ${time(data.duration)}`);
   }
-  if (R.started || current < 0) showSlide(slideAt(t));
+  if (R.started || R.look) showSlide(slideAt(t));
   prefetch();
   showLine(t);
   if (R.started && Math.abs(t - (R.memory.t || 0)) > 4) keepPlace();
@@ -44,7 +45,8 @@ function keepPlace() {
 function tellDevice() {
   const session = navigator.mediaSession;
   if (!session || !window.MediaMetadata) return;
-  const artwork = data.poster ? [{ src: new URL(data.poster, location).href, type: "image/webp" }] : [];
+  // The slide that is there already: a poster would cost bytes.
+  const artwork = picture.src ? [{ src: picture.src, type: "image/webp" }] : [];
   session.metadata = new MediaMetadata({ title: data.title, artist: data.presenter || "", album: data.courseTitle, artwork });
   const actions = {
     play: () => clock.paused && toggle(),
@@ -90,6 +92,7 @@ function controls() {
   $("next").onclick = () => step(1);
   $("zoom").onclick = enlarge;
   picture.onclick = enlarge;
+  video.onclick = toggle;
   const range = $("seek");
   range.oninput = () => {
     dragging = true;
@@ -129,7 +132,8 @@ function controls() {
   clock.addEventListener("seeking", tick);
   clock.addEventListener("waiting", () => {
     waiting = true;
-    say(words.waiting);
+    // A moment of it is not worth a word.
+    setTimeout(() => waiting && clock.readyState <= 2 && !clock.paused && say(words.waiting), 800);
   });
   for (const name of ["playing", "pause", "seeked"]) {
     clock.addEventListener(name, () => {
@@ -149,7 +153,7 @@ function controls() {
     else say(words.lost, words.retry, () => R.retry && R.retry());
   };
   clock.addEventListener("error", () => !R.hls && say(words.broken, words.reload, () => location.reload()));
-  if (R.from) say(`${words.resumed} ${time(R.from)}.`, words.restart, () => (say(""), seek(0)));
+  if (R.from) say(`${words.resumed} ${time(R.from)}.`, words.restart, () => (say(""), seek(0)), 12);
   tellDevice();
   draw();
 }

@@ -4,6 +4,7 @@ const R = window.rivulet || (window.rivulet = {});
 const data = R.data || JSON.parse($("data").textContent);
 const words = data.words;
 const clock = R.clock;
+const video = R.video;
 const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
 
 // An element with properties and children. Text only ever becomes text.
@@ -52,13 +53,16 @@ function size(bytes) {
 }
 const act = (text, onclick, main) => make("button", { type: "button", className: main ? "act main" : "act", textContent: text, onclick });
 
-// A sentence over the slide's lower edge, until another takes its place; `again` becomes a button.
-function say(text, label, again) {
+// A sentence over the slide's upper edge, until another takes its place, or for some seconds; `again` becomes a button.
+let leaving;
+function say(text, label, again, seconds) {
   const note = $("note");
   if (!note) return;
+  clearTimeout(leaving);
   note.hidden = !text;
   note.replaceChildren(text || "");
   if (again) note.append(act(label, again));
+  if (seconds) leaving = setTimeout(say, 1000 * seconds);
 }
 
 // Letters as people type them in a hurry: no case, no accents, đ as d.

@@ -137,8 +137,8 @@ async function contact() {
   return gone;
 }
 
-// The part of a page that keeps some lectures: what it takes, how far it is, and what can be done.
-async function keeper(box, addresses) {
+// The part of a page that keeps some lectures (`id`, `address`, `bytes`): what it takes, how far it is, and what can be done.
+async function keeper(box, items) {
   const line = make("p", { className: "hint" });
   const bar = make("progress", { hidden: true, max: 1, value: 0 });
   bar.setAttribute("aria-label", words.keeping);
@@ -150,14 +150,13 @@ async function keeper(box, addresses) {
     if (data.floor) acts.append(make("a", { className: "act", href: data.floor[0], download: data.floor[2], textContent: `MP4 · ${size(data.floor[1])}` }));
     return;
   }
+  const all = items.reduce((sum, i) => sum + i.bytes, 0);
   let job;
-  let wanted = [];
   const show = async () => {
-    const all = await keptLectures();
-    const ids = addresses.map((a) => `${data.course}/${decodeURIComponent(a.replace(/\.html$/, ""))}`);
-    const mine = ids.map((id) => all.find((l) => l.id === id));
+    const kept = await keptLectures();
+    const mine = items.map((i) => kept.find((l) => l.id === i.id));
     const done = mine.reduce((sum, l) => sum + (l ? l.done : 0), 0);
-    const bytes = mine.every((l) => l) ? mine.reduce((sum, l) => sum + l.bytes, 0) : wanted.reduce((sum, w) => sum + w.bytes, 0);
+    const bytes = mine.reduce((sum, l, i) => sum + (l ? l.bytes : items[i].bytes), 0);
     const whole = mine.every((l) => l && l.whole);
     bar.hidden = whole || !(job || done);
     bar.value = bytes ? done / bytes : 0;
@@ -169,12 +168,13 @@ async function keeper(box, addresses) {
     } else if (done) {
       line.textContent = `${size(done)} / ${size(bytes)}`;
       acts.append(act(words.go_on, begin, true));
-    } else acts.append(act(words.keep, ask, true));
+    } else acts.append(act(`${words.keep} · ${size(all)}`, ask, true));
     if (!job && mine.some((l) => l)) {
       const erase = act(words.delete, async () => {
         if (erase.textContent !== words.sure) return void (erase.textContent = words.sure);
-        for (const id of ids) await drop(id);
+        for (const i of items) await drop(i.id);
         if (R.findKept) await R.findKept();
+        line.textContent = "";
         await show();
         marks();
       });
@@ -184,32 +184,25 @@ async function keeper(box, addresses) {
   };
   // What it takes and what room there is, before anything is fetched.
   const ask = async () => {
-    try {
-      wanted = await Promise.all(addresses.map(needs));
-    } catch (e) {
-      line.textContent = words.failed;
-      return;
-    }
-    const bytes = wanted.reduce((sum, w) => sum + w.bytes, 0);
     const { quota = 0, usage = 0 } = (navigator.storage && (await navigator.storage.estimate())) || {};
     const room = quota - usage;
-    line.textContent = `${words.size_is} ${size(bytes)}. ${words.room_is} ${size(room)}.`;
-    if (room < 1.1 * bytes + 1e6) line.textContent += ` ${words.no_room}`;
-    else acts.replaceChildren(act(`${words.keep} · ${size(bytes)}`, begin, true));
+    line.textContent = `${words.size_is} ${size(all)}. ${words.room_is} ${size(room)}.`;
+    if (room < 1.1 * all + 1e6) line.textContent += ` ${words.no_room}`;
+    else acts.replaceChildren(act(words.begin, begin, true));
   };
   const begin = () => {
     if (job) return;
     const mine = (job = { stopped: "", say: (text) => (line.textContent = text), progress: () => void show() });
-    // One tab at a time fetches.
     const work = async () => {
       if (navigator.storage && navigator.storage.persist) navigator.storage.persist();
-      wanted = wanted.length ? wanted : await Promise.all(addresses.map(needs));
       await show();
-      for (const one of wanted) if (!mine.stopped) await keep(one, mine);
+      for (const i of items) if (!mine.stopped) await keep(await needs(i.address), mine);
     };
-    const locked = navigator.locks ? navigator.locks.request(`keep ${data.course} ${addresses}`, { ifAvailable: true }, (lock) => lock && work()) : work();
+    // One tab at a time fetches.
+    const name = `keep ${items.map((i) => i.id)}`;
+    const locked = navigator.locks ? navigator.locks.request(name, { ifAvailable: true }, (lock) => lock && work()) : work();
     return locked
-      .then(() => "", (e) => (e.name === "QuotaExceededError" ? words.no_room : e.refused ? e.message : words.failed))
+      .then(() => "", (e) => (e.name === "QuotaExceededError" ? words.no_room : e.message === words.damaged ? e.message : words.failed))
       .then(async (failure) => {
         job = null;
         await show();

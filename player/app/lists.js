@@ -24,10 +24,9 @@ function coursePage() {
   addEventListener("pageshow", marks);
   for (const box of document.querySelectorAll(".module")) {
     const items = [...box.parentElement.querySelectorAll("li[data-lecture]")];
-    const heard = items.filter((i) => data.lectures.some((l) => l[0] === i.dataset.lecture && l[2]));
-    if (!heard.length) continue;
+    const here = data.lectures.filter((l) => l[2] && items.some((i) => i.dataset.lecture === l[0]));
     box.append(make("h3", { textContent: box.dataset.title }));
-    keeper(box, heard.map((i) => `${encodeURIComponent(i.dataset.lecture)}.html`)).catch(() => {});
+    keeper(box, here.map((l) => ({ id: `${data.course}/${l[0]}`, address: `${encodeURIComponent(l[0])}.html`, bytes: l[2] }))).catch(() => {});
   }
   if (worker() && window.indexedDB) contact().then((gone) => gone.length && marks()).catch(() => {});
 }
@@ -46,11 +45,13 @@ async function lecturePage() {
   controls();
   captions();
   searching();
-  showSlide(slideAt(R.from || 0));
+  // With the browser's data saver on, the first slide waits for the tap.
+  R.look = R.shown !== undefined || R.memory.kept || !(navigator.connection && navigator.connection.saveData);
   tick();
   R.pump();
   if ($("keep")) {
-    keeper($("keep"), [location.pathname.split("/").pop()]).catch(() => {});
+    const bytes = slides.reduce((sum, s) => sum + s[2], data.voiceBytes);
+    keeper($("keep"), [{ id: `${data.course}/${data.lecture}`, address: location.pathname, bytes }]).catch(() => {});
     // When the voice is well ahead: the shell for the next visit, and what the store says of lectures that are kept.
     const later = setInterval(async () => {
       if (!R.started || (R.have && R.have() - clock.currentTime < 60 && R.have() < data.duration - 1)) return;

@@ -1,7 +1,6 @@
 // Video beside the voice. The voice is the clock: it is never touched. hls.js plays the pictures, muted, and is held to
 // the clock by small changes of its speed. Where the link does not carry them, voice and slides go on alone, and the
 // video comes back when there is reason to think that it stays.
-const video = R.video;
 const own = clock === video;
 // "slides", "auto", or "=" and a rung's name.
 let mode = "slides";
@@ -77,7 +76,9 @@ function level() {
   const rung = mode[0] === "=" && data.rungs.find((r) => `=${r[0]}` === mode);
   // Levels of the video's own playlist stand in the order of the rungs.
   const index = rung ? data.rungs.indexOf(rung) : -1;
-  if (hls.loadLevel !== index || index < 0) hls.nextLevel = index < hls.levels.length ? index : -1;
+  // A better picture is wanted at once, at the price of what is there already; else that is shown first.
+  if (index > hls.currentLevel) hls.nextLevel = index;
+  else if (hls.manualLevel !== index) hls.loadLevel = index;
   // With the saver on, a rung whose single segment of 10 s is too much to have ahead is not played.
   const fits = data.rungs.filter((r) => (r[4] * 10) / 8 < 400e3).length;
   hls.autoLevelCapping = R.saver ? Math.max(0, fits - 1) : -1;

@@ -49,7 +49,7 @@ pub(super) fn course_page(course: &CourseView, names: &Names) -> Page {
             body += &card(course, lecture, words);
         }
         body += "</ol>\n";
-        if module.lectures.iter().any(|l| l.media.voice.is_some()) {
+        if module.lectures.iter().any(|l| l.media.slides_bytes().is_some()) {
             body += &format!("<div class=\"module\" data-title=\"{}\"></div>\n", escape(&words.offline_module));
         }
         body += "</section>\n";

@@ -47,10 +47,11 @@ export async function serveStore(rivulet, store) {
         const left = rule.cutAfter === undefined ? Infinity : rule.cutAfter - entry.bytes;
         const part = piece.subarray(0, Math.max(0, Math.min(piece.length, left)));
         entry.bytes += part.length;
-        outgoing.write(part);
-        if (part.length < piece.length || left === part.length) {
+        const ends = part.length < piece.length || left === part.length;
+        // What was written before the cut arrives.
+        outgoing.write(part, () => ends && rule.cut !== false && outgoing.socket.end());
+        if (ends) {
           upstream.destroy();
-          if (rule.cut !== false) outgoing.destroy();
           if (rule.onCut) rule.onCut();
         }
       });
@@ -60,9 +61,9 @@ export async function serveStore(rivulet, store) {
         outgoing.end(body);
         entry.done = true;
       });
-      answer.on("error", () => outgoing.destroy());
+      answer.on("error", () => rule.cutAfter === undefined && outgoing.destroy());
     });
-    upstream.on("error", () => outgoing.destroy());
+    upstream.on("error", () => rule.cutAfter === undefined && outgoing.destroy());
     outgoing.on("close", () => upstream.destroy());
     upstream.end();
   });
