@@ -36,7 +36,8 @@
   const left = linked ? Number(linked[1]) : memory.t > 5 ? memory.t : 0;
   const from = left < data.duration - 5 ? left : 0;
   const index = data.slides.reduce((found, s, i) => (s[0] <= from + 0.05 ? i : found), 0);
-  let seen = !data.slides.length;
+  // Until the first slide is there, the voice takes no more than it needs.
+  R.seen = !data.slides.length;
 
   function more() {
     if (R.asked) return;
@@ -51,9 +52,9 @@
     document.head.append(script);
   }
   function look() {
-    if (seen || image.src) return;
+    if (R.seen || image.src) return;
     image.onload = image.onerror = (e) => {
-      seen = true;
+      R.seen = true;
       if (e.type === "load") R.shown = index;
       more();
       R.pump();
@@ -173,7 +174,7 @@
         // Kept on the device: the rest of the script knows where.
         if (memory.kept && !R.local) break;
         const left = starts[k] - audio.currentTime;
-        if (left > R.ahead || (left > 5 && !(seen && R.started))) break;
+        if (left > R.ahead || (left > 5 && !(R.seen && R.started))) break;
         let to = k + 1;
         while (to < last && offsets[to + 1] - at <= R.chunk && starts[to] - audio.currentTime < R.ahead) to += 1;
         try {
@@ -237,6 +238,6 @@
   play.hidden = false;
   const thrifty = navigator.connection && navigator.connection.saveData;
   if (!thrifty && !memory.kept) look();
-  if (thrifty || memory.kept || seen) more();
+  if (thrifty || memory.kept || R.seen) more();
   setTimeout(more, 10000);
 })();

@@ -120,6 +120,10 @@ function controls() {
     e.preventDefault();
     action();
   });
+  addEventListener("hashchange", () => {
+    const place = /^#t=(\d+)$/.exec(location.hash);
+    if (place) seek(Number(place[1]));
+  });
   const draw = () => {
     const playing = !clock.paused && !clock.ended;
     $("toggle").querySelector("path").setAttribute("d", playing ? PAUSE : PLAY);

@@ -49,6 +49,7 @@ const number = (n, digits) => n.toFixed(digits).replace(".", data.decimal);
 // Rounded up, as a price.
 function size(bytes) {
   if (bytes < 1e6) return `${Math.ceil(bytes / 1e3)}\u00a0kB`;
+  if (bytes > 2e9) return `${number(Math.floor(bytes / 1e8) / 10, 1)}\u00a0GB`;
   return bytes < 1e7 ? `${number(Math.ceil(bytes / 1e5) / 10, 1)}\u00a0MB` : `${Math.ceil(bytes / 1e6)}\u00a0MB`;
 }
 const act = (text, onclick, main) => make("button", { type: "button", className: main ? "act main" : "act", textContent: text, onclick });

@@ -31,7 +31,14 @@ function coursePage() {
   if (worker() && window.indexedDB) contact().then((gone) => gone.length && marks()).catch(() => {});
 }
 
+function withdrawn() {
+  drop(`${data.course}/${data.lecture}`).catch(() => {});
+  clock.pause();
+  say(words.withdrawn);
+}
+
 async function lecturePage() {
+  R.seen = true;
   buildStrip();
   if (picture && slides[0]) picture.style.aspectRatio = `${slides[0][3]} / ${slides[0][4]}`;
   R.findKept = findKept;
@@ -59,11 +66,10 @@ async function lecturePage() {
       if (!worker()) return;
       keepShell([location.href.split(/[?#]/)[0], data.app]).catch(() => {});
       const gone = await contact().catch(() => []);
-      if (gone.some((l) => l.id === `${data.course}/${data.lecture}`)) {
-        clock.pause();
-        say(words.withdrawn);
-      }
+      if (gone.some((l) => l.id === `${data.course}/${data.lecture}`)) withdrawn();
     }, 2000);
+    // The page came from this device, and the store has it no longer.
+    if (worker()) navigator.serviceWorker.addEventListener("message", (e) => e.data.gone === location.origin + location.pathname && withdrawn());
   }
 }
 

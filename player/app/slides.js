@@ -58,7 +58,7 @@ async function prefetch() {
   const until = clock.currentTime + R.ahead;
   for (let i = wantedSlide + 1; i > 0 && i < slides.length && slides[i][0] < until; i += 1) {
     ahead += slides[i][2];
-    if (ahead > (R.saver ? 150e3 : 300e3)) break;
+    if (ahead > (R.saver ? 120e3 : 300e3)) break;
     if (!ready.has(i)) {
       await load(i).catch(() => {});
       break;

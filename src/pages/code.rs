@@ -121,6 +121,16 @@ mod tests {
         assert!(inline + style + rest <= 20_000, "{}", inline + style + rest);
     }
 
+    /// A word that the script asks for and no language has would be shown as "undefined".
+    #[test]
+    fn every_word_of_the_script_is_there() {
+        let words = crate::pages::words::Words::of("vi");
+        for use_ in APP.concat().split("words.").skip(1) {
+            let name: String = use_.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+            assert!(words.page.contains_key(&name), "{name}");
+        }
+    }
+
     #[test]
     fn stripping_leaves_the_code() {
         assert_eq!(strip("/* a\n b */\n  // c\nlet x = 1; // d\n\n\ty(\"// e\");\n"), "let x = 1; // d\ny(\"// e\");\n");

@@ -22,6 +22,11 @@ pub(super) fn lecture_page(
         isolate(&course.title)
     );
     body += &format!("<main>\n{}", player(lecture, words));
+    body += &format!(
+        "<p class=\"out\"><a href=\"{}.html\" target=\"_blank\" rel=\"noopener\">{}</a></p>\n",
+        part(&lecture.id),
+        escape(&words.open_page)
+    );
     body += &about(lecture, words);
     body += &tools(lecture, words, true);
     body += &prerequisites(course, lecture, words);
@@ -157,8 +162,8 @@ fn tools(lecture: &LectureView, words: &Words, keeping: bool) -> String {
         option("slides", escape(&words.slides_way), media.slides_bytes());
     }
     option("auto", escape(&words.page.get("auto").cloned().unwrap_or_default()), None);
-    for (rung, way) in media.rungs.iter().zip(&lecture.ways) {
-        option(&format!("={}", rung.name), format!("{} {}p", escape(&words.video_way), rung.height), Some(way.bytes));
+    for (i, (rung, way)) in media.rungs.iter().zip(&lecture.ways).enumerate() {
+        option(&format!("={}", rung.name), rung_name(lecture, i, words), Some(way.bytes));
     }
     out += "</select></label>\n";
     out += &format!("<label><span>{}</span><select id=\"speed\" disabled>", escape(&words.speed));
@@ -182,7 +187,7 @@ fn tools(lecture: &LectureView, words: &Words, keeping: bool) -> String {
         out += &format!("<section id=\"keep\">\n<h2>{}</h2>\n</section>\n", escape(&words.offline));
     }
     let slides_way = media.slides_bytes().map(|b| (escape(&words.slides_way), b));
-    let rungs = lecture.ways.iter().map(|w| (format!("{} {}", escape(&words.video_way), isolate(&w.name)), w.bytes));
+    let rungs = lecture.ways.iter().enumerate().map(|(i, w)| (rung_name(lecture, i, words), w.bytes));
     let rows: Vec<String> = slides_way
         .into_iter()
         .chain(rungs)
@@ -199,6 +204,22 @@ fn tools(lecture: &LectureView, words: &Words, keeping: bool) -> String {
         );
     }
     out
+}
+
+/// A rung as learners call it: `Video, lightest (720p)`. Its own name, which is the profile's, where no more is known.
+fn rung_name(lecture: &LectureView, index: usize, words: &Words) -> String {
+    let video = escape(&words.video_way);
+    match lecture.media.rungs.get(index) {
+        Some(rung) => {
+            let grade = match index {
+                0 => &words.lightest,
+                i if i + 1 == lecture.media.rungs.len() => &words.sharpest,
+                _ => &words.medium,
+            };
+            format!("{video}, {} ({}p)", escape(grade), rung.height)
+        }
+        None => format!("{video} {}", lecture.ways.get(index).map(|w| isolate(&w.name)).unwrap_or_default()),
+    }
 }
 
 fn prerequisites(course: &CourseView, lecture: &LectureView, words: &Words) -> String {

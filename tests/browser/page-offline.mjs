@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { executablePath } from "./chromium.mjs";
-import { LECTURE, hear, until } from "./page-start.mjs";
+import { LECTURE, eventually, hear, until } from "./page-start.mjs";
 
 const { chromium } = createRequire(import.meta.url)("playwright-core");
 
@@ -108,6 +108,23 @@ export const tests = {
     }
   },
 
+  "a second visit starts from the kept shell; a page that is gone says so": async ({ site, page }) => {
+    const p = await page(LECTURE);
+    await hear(p);
+    await eventually(p, async () => (await (await caches.open("rivulet-shell-1")).keys()).length >= 2);
+    // Pages and scripts are not answered any more; media are.
+    site.rule = (e) => (/html|app-/.test(e.path) ? { hold: new Promise(() => {}) } : undefined);
+    const q = await p.context().newPage();
+    await q.goto(site.url + LECTURE);
+    await hear(q);
+    await q.waitForFunction(() => !document.querySelector("#mode").disabled);
+    await q.close();
+    site.rule = (e) => (/html/.test(e.path) ? { status: 404 } : undefined);
+    await p.goto(site.url + LECTURE);
+    await p.waitForFunction(() => /rút lại/.test(document.querySelector("#note").textContent));
+    assert.equal(await p.evaluate(async () => (await (await caches.open("rivulet-shell-1")).keys()).filter((k) => k.url.endsWith("bai.html")).length), 0);
+  },
+
   "a piece that arrives damaged is fetched again, and one that stays so is refused": async ({ site, page }) => {
     let bad = 1;
     let tries = 0;
@@ -125,12 +142,14 @@ export const tests = {
     await p.click("#keep .act:has-text('Chạm lần nữa')");
     await p.waitForSelector("#keep .act.main:has-text('Giữ lại')");
     assert.equal(await p.evaluate(async () => (await indexedDB.databases()).length), 1);
+    // Another phone, another copy in the cache: this one stays damaged.
     [bad, tries] = [99, 0];
-    await keepIt(p);
-    await p.waitForSelector("#keep .act:has-text('Tải tiếp')");
+    const q = await page(LECTURE);
+    await keepIt(q);
+    await q.waitForSelector("#keep .act:has-text('Tải tiếp')");
     assert.equal(tries, 3);
-    assert.match(await p.textContent("#keep .hint"), /hỏng/);
-    assert.equal(await p.evaluate((voice) => new Promise((done) => {
+    assert.match(await q.textContent("#keep .hint"), /hỏng/);
+    assert.equal(await q.evaluate((voice) => new Promise((done) => {
       indexedDB.open("rivulet").onsuccess = (e) => (e.target.result.transaction("pieces").objectStore("pieces").getAllKeys().onsuccess = (r) => done(r.target.result.filter((k) => k.startsWith(voice)).length));
     }), voice), 0);
   },
@@ -148,12 +167,22 @@ export const tests = {
     await hear(p);
     await until(p, 0.5);
     site.down = false;
+    // An answer that is no list, as a café's sign-in page gives, takes nothing away.
+    const count = () => new Promise((done) => {
+      indexedDB.open("rivulet").onsuccess = (e) => (e.target.result.transaction("pieces").objectStore("pieces").count().onsuccess = (r) => done(r.target.result));
+    });
+    let asked = 0;
+    site.rule = (e) => (/search\.json$/.test(e.path) ? ((asked += 1), { change: () => Buffer.from("<html>Wi-Fi</html>") }) : undefined);
+    await p.goto(`${site.url}khoa/index.html`);
+    await p.waitForSelector("li[data-lecture=bai] .marks:has-text('trên máy')");
+    await p.waitForLoadState("networkidle");
+    assert.equal(asked, 1);
+    assert((await p.evaluate(count)) > 3);
     site.rule = (e) => (/search\.json$/.test(e.path) ? { change: () => Buffer.from('{"lectures":[["ca","Ca","",0]]}') } : undefined);
     await p.goto(`${site.url}khoa/index.html`);
-    await p.waitForFunction(() => new Promise((done) => {
+    await eventually(p, () => new Promise((done) => {
       indexedDB.open("rivulet").onsuccess = (e) => (e.target.result.transaction("pieces").objectStore("pieces").count().onsuccess = (r) => done(r.target.result === 0));
     }));
-    // An answer that is no list, as a café's sign-in page gives, takes nothing away; there is nothing left to prove it on here.
     return { expected: [/ERR_|Failed to load/] };
   },
 

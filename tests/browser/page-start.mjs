@@ -24,6 +24,9 @@ export async function hear(page) {
 export const now = (page) => page.evaluate(() => window.rivulet.clock.currentTime);
 export const until = (page, t) => page.waitForFunction((t) => window.rivulet.clock.currentTime >= t, t);
 export const shown = (page) => page.evaluate(() => document.querySelector("#strip [aria-current] small")?.textContent);
+// Until what a promise in the page gives is true; waitForFunction takes the promise itself for true.
+export const eventually = (page, ask, argument) =>
+  page.evaluate(`(async () => { while (!(await (${ask})(${JSON.stringify(argument)}))) await new Promise((r) => setTimeout(r, 50)); })()`);
 const kind = (entry) => (entry.path.match(/\.(html|webp|js|mp4|m3u8|json|vtt)/) || [])[1];
 
 // Byte ranges of a file as they were answered; asserts that no byte was sent twice, and returns their sum.
@@ -168,6 +171,7 @@ export const tests = {
   "in a frame there is the player alone": async ({ page }) => {
     const p = await page(`${LECTURE}?embed`);
     assert(await p.locator("#stage").isVisible());
+    assert(await p.locator(".out a").isVisible());
     for (const gone of ["header", "h1", "footer", "#keep"]) assert(!(await p.locator(gone).isVisible()), gone);
   },
 };
