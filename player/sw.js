@@ -21,10 +21,7 @@ async function refresh(address) {
     await cache.put(address, answer.clone());
     const keys = await cache.keys();
     if (keys.length > MOST) await cache.delete(keys[0]);
-  } else if (answer.status === 404 || answer.status === 410) {
-    await cache.delete(address);
-    for (const client of await self.clients.matchAll()) client.postMessage({ gone: address });
-  }
+  } else if (answer.status === 404 || answer.status === 410) await cache.delete(address);
   return answer;
 }
 

@@ -153,8 +153,10 @@ function controls() {
     if (!what) return say("");
     // While there is sound, nobody needs to know.
     if (clock.readyState > 2 && R.have() - clock.currentTime > 5) return;
-    if (what === "refused") say(words.broken, words.reload, () => location.reload());
-    else say(words.lost, words.retry, () => R.retry && R.retry());
+    if (what === "refused") {
+      say(words.broken, words.reload, () => location.reload());
+      checkStore();
+    } else say(words.lost, words.retry, () => R.retry && R.retry());
   };
   clock.addEventListener("error", () => !R.hls && say(words.broken, words.reload, () => location.reload()));
   if (R.from) say(`${words.resumed} ${time(R.from)}.`, words.restart, () => (say(""), seek(0)), 12);

@@ -3,6 +3,7 @@ const $ = (id) => document.getElementById(id);
 const R = window.rivulet || (window.rivulet = {});
 const data = R.data || JSON.parse($("data").textContent);
 const words = data.words;
+R.id = `${data.course}/${data.lecture}`;
 const clock = R.clock;
 const video = R.video;
 const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;

@@ -75,7 +75,7 @@ async function keep(wanted, job) {
   entry.names = [...new Set([...(before.names || []), ...wanted.files.map((f) => pieceName(f[0], 0)), ...wanted.runs.map((r) => pieceName(voice.uri, r[0]))])];
   await note();
   remember(keyOf(id), { ...recall(keyOf(id)), kept: true });
-  if (id === `${data.course}/${data.lecture}`) R.memory.kept = true;
+  if (id === R.id) R.memory.kept = true;
   await keepShell([wanted.address, about.app, `../${encodeURIComponent(about.course)}/index.html`]);
   const step = async (bytes) => {
     entry.done = Math.min(entry.bytes, entry.done + bytes);
@@ -126,14 +126,16 @@ async function drop(id) {
   if (registration && registration.active) registration.active.postMessage({ drop: gone.address });
 }
 
-// Asks the store what the course holds now; what it no longer holds is deleted here. An answer that is no list says nothing.
+// Asks the store what the course holds now; what it no longer holds is deleted here, and the ids of that are returned. An
+// answer that is no list says nothing. A page that came from the network needs no answer unless something is kept.
 async function contact() {
-  const mine = (await keptLectures()).filter((l) => l.id.startsWith(`${data.course}/`));
+  const mine = (await keptLectures()).filter((l) => l.id.startsWith(`${data.course}/`)).map((l) => l.id);
+  if (data.lecture && navigator.serviceWorker.controller) mine.push(R.id);
   if (!mine.length) return [];
   const list = await fetch("search.json", { cache: "no-cache" }).then((a) => (a.ok ? a.json() : null)).catch(() => null);
   if (!list || !Array.isArray(list.lectures)) return [];
-  const gone = mine.filter((l) => !list.lectures.some((row) => `${data.course}/${row[0]}` === l.id));
-  for (const l of gone) await drop(l.id);
+  const gone = mine.filter((id) => !list.lectures.some((row) => `${data.course}/${row[0]}` === id));
+  for (const id of gone) await drop(id);
   return gone;
 }
 

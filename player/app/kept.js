@@ -55,8 +55,7 @@ function pieces(voice, most) {
 }
 
 async function findKept() {
-  const id = `${data.course}/${data.lecture}`;
-  R.kept = (await stored("lectures", "readonly", (s) => s.get(id))) || null;
+  R.kept = (await stored("lectures", "readonly", (s) => s.get(R.id))) || null;
   if (!R.kept) {
     if (R.memory.kept) save({ kept: false });
     return;

@@ -31,9 +31,11 @@ function coursePage() {
   if (worker() && window.indexedDB) contact().then((gone) => gone.length && marks()).catch(() => {});
 }
 
-function withdrawn() {
-  drop(`${data.course}/${data.lecture}`).catch(() => {});
+// A page and what is kept may be older than the store's present state.
+async function checkStore() {
+  if (!worker() || !window.indexedDB || !(await contact().catch(() => [])).includes(R.id)) return;
   clock.pause();
+  R.tell = () => {};
   say(words.withdrawn);
 }
 
@@ -58,18 +60,15 @@ async function lecturePage() {
   R.pump();
   if ($("keep")) {
     const bytes = slides.reduce((sum, s) => sum + s[2], data.voiceBytes);
-    keeper($("keep"), [{ id: `${data.course}/${data.lecture}`, address: location.pathname, bytes }]).catch(() => {});
+    keeper($("keep"), [{ id: R.id, address: location.pathname, bytes }]).catch(() => {});
     // When the voice is well ahead: the shell for the next visit, and what the store says of lectures that are kept.
     const later = setInterval(async () => {
       if (!R.started || (R.have && R.have() - clock.currentTime < 60 && R.have() < data.duration - 1)) return;
       clearInterval(later);
       if (!worker()) return;
       keepShell([location.href.split(/[?#]/)[0], data.app]).catch(() => {});
-      const gone = await contact().catch(() => []);
-      if (gone.some((l) => l.id === `${data.course}/${data.lecture}`)) withdrawn();
+      checkStore();
     }, 2000);
-    // The page came from this device, and the store has it no longer.
-    if (worker()) navigator.serviceWorker.addEventListener("message", (e) => e.data.gone === location.origin + location.pathname && withdrawn());
   }
 }
 

@@ -35,12 +35,13 @@ export async function serveStore(rivulet, store) {
     if (proxy.down) return outgoing.destroy();
     if (rule.status) return outgoing.writeHead(rule.status).end();
     const asked = { ...incoming.headers, host: target.host };
-    if (rule.change) delete asked["accept-encoding"];
+    // What is changed must not be taken for what it was.
+    if (rule.change) for (const name of ["accept-encoding", "if-none-match", "if-modified-since"]) delete asked[name];
     const upstream = ask({ host: target.hostname, port: target.port, path: incoming.url, method: incoming.method, headers: asked }, (answer) => {
       const headers = { ...answer.headers };
       for (const name of ["connection", ...(rule.without || [])]) delete headers[name];
       const pieces = [];
-      if (rule.change) delete headers["content-length"];
+      if (rule.change) for (const name of ["content-length", "etag"]) delete headers[name];
       outgoing.writeHead(answer.statusCode, headers);
       answer.on("data", (piece) => {
         if (rule.change) return pieces.push(piece);
