@@ -2,25 +2,24 @@
 //! lecture, and the script and style they share. Pure: publishing writes them into the store, `serve` only reads them.
 //!
 //! All links are relative, since a store can lie at any prefix of any host. Whatever an author wrote is escaped and
-//! isolated (`html`), so that no title can change markup or turn the rest of a line around. A page loads no media and no
-//! player before the learner taps play: data costs money.
+//! isolated (`html`), so that no title can change markup or turn the rest of a line around. A lecture's page holds the
+//! first seconds of its voice and the script that plays them; docs/page.md says how it goes on from there.
 
+mod code;
 mod html;
 mod lecture;
 mod lists;
+pub mod media;
+pub mod search;
 mod view;
 mod words;
 
+pub use code::{assets, csp};
 pub use lecture::package_pages;
 pub use lists::index_page;
 pub use view::{CourseSummary, CourseView, FileView, LectureView, ModuleView, WayView, ways_of};
 
 use crate::store::Caching;
-use crate::units::Digest;
-
-/// What a page may load and run: its own origin's files, and media through object URLs. No inline script or style, so
-/// that markup which slipped in could do nothing. In every page as `<meta>`, since a bucket sends no such header.
-pub const CSP: &str = "default-src 'self'; img-src 'self' data:; media-src 'self' blob: data:; worker-src 'self' blob:; object-src 'none'; base-uri 'none'; form-action 'none'";
 
 /// One object of a store that a browser shows or runs.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,32 +50,17 @@ pub fn course_pages(course: &CourseView) -> Vec<Page> {
     pages
 }
 
-/// What all pages share, at the root of the store and named by digest: `app-*.js`, `app-*.css`, `hls-*.js`.
-pub fn assets() -> Vec<Page> {
-    let files: [(&str, &str, &'static str, &[u8]); 3] = [
-        ("app", "js", "text/javascript; charset=utf-8", include_bytes!("../player/app.js")),
-        ("app", "css", "text/css; charset=utf-8", include_bytes!("../player/app.css")),
-        ("hls", "js", "text/javascript; charset=utf-8", include_bytes!("../player/vendor/hls.min.js")),
-    ];
-    let page = |(stem, ext, content_type, bytes): (&str, &str, &'static str, &[u8])| {
-        // 64 bits: nobody chooses these bytes to collide, and names stay short in every page.
-        let key = format!("{stem}-{}.{ext}", &Digest::of(bytes).to_string()[..16]);
-        Page { key, content_type, bytes: bytes.to_vec(), caching: Caching::Immutable }
-    };
-    files.into_iter().map(page).collect()
-}
-
 /// The names of [`assets`].
 struct Names {
-    script: String,
-    style: String,
+    app: String,
     hls: String,
+    worker: String,
 }
 
 impl Names {
     fn of(assets: &[Page]) -> Names {
         let name = |i: usize| assets[i].key.clone();
-        Names { script: name(0), style: name(1), hls: name(2) }
+        Names { app: name(0), hls: name(1), worker: name(2) }
     }
 }
 

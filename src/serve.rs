@@ -14,7 +14,7 @@ pub use near::Near;
 
 use crate::error::{Error, Kind, Result, ResultExt};
 use crate::package::{Package, progressive};
-use crate::pages::{self, FileView, LectureView, Page};
+use crate::pages::{self, FileView, LectureView, Page, media};
 use crate::progress::Ctx;
 use crate::store::{Key, Store};
 use axum::serve::ListenerExt;
@@ -61,11 +61,26 @@ async fn package_view(store: &dyn Store) -> Result<LectureView> {
         whole: None,
         files: Vec::new(),
         prerequisites: Vec::new(),
+        poster: None,
+        media: Default::default(),
+        search: None,
     };
     if store.head(&file).await?.is_some() {
         let bytes = store.get(&file, None).await?;
         let package: Package =
             serde_json::from_slice(&bytes).kind(Kind::Corrupt, || format!("cannot read package.json of {}", store.describe()))?;
+        let start = match media::head_of(&package) {
+            Some((voice, end)) => {
+                let key = Key::new(format!("a-{}.mp4", voice.name))?;
+                match store.head(&key).await? {
+                    Some(there) => store.get(&key, Some(0..end.min(there.bytes))).await?,
+                    None => Vec::new(),
+                }
+            }
+            None => Vec::new(),
+        };
+        let own = |name: &str| (package.files.contains_key(name) || name == "package.json").then(|| name.to_string());
+        view.media = media::of_package(&package, &start, &own);
         view.ways = pages::ways_of(&package);
         view.duration_s = package.duration_s;
         view.whole = package.files.get(progressive::NAME).map(|f| FileView {

@@ -297,8 +297,8 @@ fn a_bare_package_gets_a_page_that_plays_it() {
     std::fs::write(dir.path().join("tieng Viet/master.m3u8"), "#EXTM3U\n").unwrap();
     let site = Site::over(dir, "tieng Viet");
     let page = String::from_utf8(body(&mut site.get("", &[]))).unwrap();
-    assert!(page.contains("tieng Viet") && page.contains("data-src=\"master.m3u8\""));
-    for quote in ["data-hls=\"", "<script src=\"", "rel=\"stylesheet\" href=\""] {
+    assert!(page.contains("tieng Viet") && page.contains("\"master\":\"master.m3u8\""));
+    for quote in ["\"hls\":\"", "\"app\":\""] {
         let asset = page.split(quote).nth(1).unwrap().split('"').next().unwrap();
         let mut found = site.get(asset, &[]);
         assert_eq!((found.status().as_u16(), header(&found, "cache-control")), (200, "public, max-age=31536000, immutable"), "{asset}");

@@ -1,6 +1,6 @@
 //! From strings that anybody wrote to markup that only we wrote.
 
-use super::CSP;
+use super::code::{csp, style};
 
 /// Text or a double-quoted attribute's value. Control characters, which HTML forbids, are dropped.
 pub fn escape(text: &str) -> String {
@@ -46,15 +46,38 @@ pub fn safe_uri(uri: &str) -> Option<String> {
     matches!(scheme.as_deref(), None | Some("http" | "https")).then(|| escape(plain))
 }
 
-/// A whole document. `title` is plain text; `body` is markup; `root` leads to the store's root (`../`).
-pub fn document(language: &str, title: &str, root: &str, style: &str, body: &str) -> String {
-    format!(
-        "<!doctype html>\n<html lang=\"{}\">\n<head>\n<meta charset=\"utf-8\">\n<meta http-equiv=\"Content-Security-Policy\" content=\"{CSP}\">\n\
+/// The parts of a whole document that are not its body.
+pub struct Head<'a> {
+    /// BCP 47.
+    pub language: &'a str,
+    /// Plain text.
+    pub title: &'a str,
+    /// Plain text for sites that link here; empty: none.
+    pub description: &'a str,
+    /// Address of a picture for them, relative to the page.
+    pub poster: Option<&'a str>,
+    /// Of `<body>`, one word of ours.
+    pub class: &'a str,
+}
+
+/// A whole document. `body` is markup.
+pub fn document(head: &Head, body: &str) -> String {
+    let mut out = format!(
+        "<!doctype html>\n<html lang=\"{}\">\n<head>\n<meta charset=\"utf-8\">\n<meta http-equiv=\"Content-Security-Policy\" content=\"{}\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<meta name=\"referrer\" content=\"no-referrer\">\n\
-         <title>{}</title>\n<link rel=\"icon\" href=\"data:,\">\n<link rel=\"stylesheet\" href=\"{root}{style}\">\n</head>\n<body>\n{body}</body>\n</html>\n",
-        escape(language),
-        escape(title),
-    )
+         <meta name=\"color-scheme\" content=\"light dark\">\n<title>{}</title>\n<link rel=\"icon\" href=\"data:,\">\n",
+        escape(head.language),
+        csp(),
+        escape(head.title),
+    );
+    let poster = head.poster.and_then(safe_uri).unwrap_or_default();
+    for (property, content) in [("og:title", escape(head.title)), ("og:description", escape(head.description)), ("og:image", poster)] {
+        if !content.is_empty() {
+            out += &format!("<meta property=\"{property}\" content=\"{content}\">\n");
+        }
+    }
+    out += &format!("<style>{}</style>\n</head>\n<body class=\"{}\">\n{body}</body>\n</html>\n", style(), escape(head.class));
+    out
 }
 
 #[cfg(test)]

@@ -1,8 +1,12 @@
-//! The page that plays one lecture, in a course or of a bare package.
+//! The page that plays one lecture, in a course or of a bare package. `?embed` in its address leaves the player alone: for
+//! frames in other sites.
 
-use super::html::{document, escape, isolate, part, safe_uri};
+use super::code::loader;
+use super::html::{Head, document, escape, isolate, part, safe_uri};
+use super::media::script_json;
 use super::words::Words;
 use super::{CourseView, LectureView, Names, Page, assets, lists};
+use serde_json::{Value, json};
 
 /// `<course>/<lecture>.html`
 pub(super) fn lecture_page(
@@ -13,21 +17,37 @@ pub(super) fn lecture_page(
     names: &Names,
 ) -> Page {
     let words = Words::of(&course.language);
-    let mut body = format!("<header><a href=\"index.html\">‹ {}</a></header>\n<main>\n", isolate(&course.title));
-    body += &player(lecture, words, "../", names);
+    let mut body = format!(
+        "<header><a class=\"up\" href=\"index.html\"><span aria-hidden=\"true\">‹</span> {}</a></header>\n",
+        isolate(&course.title)
+    );
+    body += &format!("<main>\n{}", player(lecture, words));
+    body += &format!(
+        "<p class=\"out\"><a href=\"{}.html\" target=\"_blank\" rel=\"noopener\">{}</a></p>\n",
+        part(&lecture.id),
+        escape(&words.open_page)
+    );
     body += &about(lecture, words);
+    body += &tools(lecture, words, true);
     body += &prerequisites(course, lecture, words);
     body += &downloads(lecture, words);
     body += "<nav class=\"steps\">\n";
-    for (class, word, other) in [("previous", words.previous, before), ("next", words.next, after)] {
+    for (class, word, other) in [("previous", &words.previous, before), ("next", &words.next, after)] {
         if let Some(other) = other {
             let (href, title) = (part(&other.id), isolate(&other.title));
             body += &format!("<a class=\"{class}\" rel=\"{}\" href=\"{href}.html\"><small>{word}</small> {title}</a>\n", &class[..4]);
         }
     }
-    body += &format!("</nav>\n</main>\n{}<script src=\"../{}\" defer></script>\n", lists::colophon(course, words), names.script);
+    body += &format!("</nav>\n</main>\n{}{}", lists::colophon(course, words), scripts(Some(course), lecture, words, "../", names));
     let title = format!("{} · {}", lecture.title, course.title);
-    Page::html(format!("{}/{}.html", course.id, lecture.id), document(&course.language, &title, "../", &names.style, &body))
+    let head = Head {
+        language: &course.language,
+        title: &title,
+        description: &description(lecture, words),
+        poster: lecture.poster.as_deref(),
+        class: "lecture",
+    };
+    Page::html(format!("{}/{}.html", course.id, lecture.id), document(&head, &body))
 }
 
 /// `index.html` for a package that is in no course, with the assets it needs.
@@ -36,46 +56,86 @@ pub fn package_pages(lecture: &LectureView) -> Vec<Page> {
     let names = Names::of(&pages);
     let words = Words::of("en");
     let body = format!(
-        "<main>\n{}{}{}</main>\n<script src=\"{}\" defer></script>\n",
-        player(lecture, words, "", &names),
+        "<main>\n{}{}{}{}</main>\n{}",
+        player(lecture, words),
         about(lecture, words),
+        tools(lecture, words, false),
         downloads(lecture, words),
-        names.script
+        scripts(None, lecture, words, "", &names)
     );
-    pages.push(Page::html("index.html".into(), document("en", &lecture.title, "", &names.style, &body)));
+    let head = Head { language: "en", title: &lecture.title, description: &description(lecture, words), poster: None, class: "lecture" };
+    pages.push(Page::html("index.html".into(), document(&head, &body)));
     pages
 }
 
-/// The picture's place. The script shows the button; without a script there is a link that native players open.
-fn player(lecture: &LectureView, words: &Words, root: &str, names: &Names) -> String {
-    let Some(source) = safe_uri(&lecture.master_uri) else { return format!("<p class=\"note\">{}</p>\n", words.broken) };
-    let mut facts = Vec::new();
+/// Presenter, length and the least price, as plain text.
+fn description(lecture: &LectureView, words: &Words) -> String {
+    let mut facts: Vec<String> = lecture.presenter.clone().into_iter().collect();
     if lecture.duration_s > 0.0 {
         facts.push(words.length(lecture.duration_s));
     }
-    if let Some(least) = lecture.ways.iter().map(|w| w.bytes).min() {
-        facts.push(format!("{} {}", words.from, words.megabytes(least)));
-    }
-    format!(
-        "<div class=\"player\" id=\"player\" data-src=\"{source}\" data-hls=\"{root}{}\" data-loading=\"{}\" data-offline=\"{}\" data-broken=\"{}\" \
-         data-unsupported=\"{}\">\n<video id=\"video\" controls playsinline preload=\"none\" hidden></video>\n\
-         <button type=\"button\" id=\"play\" hidden><span class=\"word\">{}</span> <small>{}</small></button>\n\
-         <noscript><a href=\"{source}\">{}</a></noscript>\n</div>\n<p class=\"note\" id=\"note\" role=\"status\" hidden></p>\n",
-        names.hls,
-        escape(words.loading),
-        escape(words.offline),
-        escape(words.broken),
-        escape(words.unsupported),
-        words.play,
-        facts.join(" · "),
-        words.no_script,
-    )
+    facts.extend(lists::least(lecture).map(|b| format!("{} {}", words.from, words.megabytes(b))));
+    facts.join(" · ")
 }
 
-/// Title, presenter, length and what each way of watching costs.
-fn about(lecture: &LectureView, words: &Words) -> String {
+/// A button of the player with a drawn sign; its words are for screen readers and for pointers that rest on it.
+fn key(id: &str, words: &str, sign: &str) -> String {
+    let words = escape(words);
+    format!("<button type=\"button\" id=\"{id}\" aria-label=\"{words}\" title=\"{words}\" disabled>{sign}</button>\n")
+}
+
+fn sign(path: &str) -> String {
+    format!("<svg viewBox=\"0 0 24 24\" aria-hidden=\"true\"><path d=\"{path}\"/></svg>")
+}
+
+/// The slide's place with the picture and the sound, and the keys below. The keys sleep until the script has come, in
+/// their places, so that nothing moves.
+fn player(lecture: &LectureView, words: &Words) -> String {
+    let Some(_) = safe_uri(&lecture.master_uri) else { return format!("<p class=\"broken\">{}</p>\n", escape(&words.broken)) };
+    let first = lecture.media.slides.first();
+    let (width, height) = first.map_or((1280, 720), |s| (s.width.max(1), s.height.max(1)));
+    let length = lecture.duration_s.max(0.0);
     let mut facts = Vec::new();
-    facts.extend(lecture.presenter.as_deref().map(isolate));
+    if length > 0.0 {
+        facts.push(words.length(length));
+    }
+    facts.extend(lists::least(lecture).map(|b| words.megabytes(b)));
+    let call = if lecture.media.voice.is_some() { &words.play } else { &words.watch };
+    let mut out = format!(
+        "<section id=\"player\" aria-label=\"{}\">\n<div id=\"stage\">\n<img id=\"slide\" width=\"{width}\" height=\"{height}\" alt=\"\">\n\
+         <video id=\"video\" playsinline preload=\"none\" hidden></video>\n\
+         <button type=\"button\" id=\"zoom\" aria-label=\"{1}\" title=\"{1}\" hidden>{2}</button>\n\
+         <button type=\"button\" id=\"play\" hidden>{3}<span><b>{4}</b> <small>{5}</small></span></button>\n\
+         <p id=\"note\" role=\"status\" hidden></p>\n</div>\n<audio id=\"audio\" preload=\"auto\"></audio>\n",
+        escape(&words.player),
+        escape(&words.enlarge),
+        sign("M4 9V4h5M15 4h5v5M20 15v5h-5M9 20H4v-5"),
+        sign("M8 5v14l11-7z"),
+        escape(call),
+        facts.join(" · "),
+    );
+    if !lecture.media.captions.is_empty() {
+        out += "<p id=\"line\" hidden></p>\n";
+    }
+    let zero = "0:00";
+    out += &format!(
+        "<div id=\"controls\">\n<div class=\"seek\"><span id=\"now\">{zero}</span><input id=\"seek\" type=\"range\" min=\"0\" max=\"{:.0}\" step=\"1\" \
+         value=\"0\" aria-label=\"{}\" disabled><span id=\"all\">{}</span></div>\n<div class=\"keys\">\n",
+        length.ceil().max(1.0),
+        escape(&words.position),
+        lists::clock(length),
+    );
+    out += &key("previous", &words.previous_slide, &sign("M7 5v14M18 5l-8 7 8 7z"));
+    out += &key("back", &words.back, "<span aria-hidden=\"true\">−10</span>");
+    out += &key("toggle", &words.play, &sign("M8 5v14l11-7z"));
+    out += &key("forward", &words.forward, "<span aria-hidden=\"true\">+30</span>");
+    out += &key("next", &words.next_slide, &sign("M17 5v14M6 5l8 7-8 7z"));
+    out + "</div>\n</div>\n</section>\n"
+}
+
+/// Title and presenter.
+fn about(lecture: &LectureView, words: &Words) -> String {
+    let mut facts: Vec<String> = lecture.presenter.as_deref().map(isolate).into_iter().collect();
     if lecture.duration_s > 0.0 {
         facts.push(words.length(lecture.duration_s));
     }
@@ -83,41 +143,105 @@ fn about(lecture: &LectureView, words: &Words) -> String {
     if !facts.is_empty() {
         out += &format!("<p class=\"facts\">{}</p>\n", facts.join(" · "));
     }
-    if !lecture.ways.is_empty() {
+    out
+}
+
+/// Slides, ways of watching with what they cost, search, and keeping.
+fn tools(lecture: &LectureView, words: &Words, keeping: bool) -> String {
+    let media = &lecture.media;
+    let mut out = String::new();
+    if !media.slides.is_empty() {
+        out += &format!("<section class=\"deck\" aria-label=\"{}\">\n<ol id=\"strip\"></ol>\n</section>\n", escape(&words.slides));
+    }
+    out += &format!("<div class=\"choices\">\n<label class=\"wide\"><span>{}</span><select id=\"mode\" disabled>", escape(&words.mode));
+    let mut option = |value: &str, name: String, bytes: Option<u64>| {
+        let price = bytes.map(|b| format!(" · {}", words.megabytes(b))).unwrap_or_default();
+        out += &format!("<option value=\"{}\">{name}{price}</option>", escape(value));
+    };
+    if media.voice.is_some() || media.native.is_some() {
+        option("slides", escape(&words.slides_way), media.slides_bytes());
+    }
+    option("auto", escape(&words.page.get("auto").cloned().unwrap_or_default()), None);
+    for (i, (rung, way)) in media.rungs.iter().zip(&lecture.ways).enumerate() {
+        option(&format!("={}", rung.name), rung_name(lecture, i, words), Some(way.bytes));
+    }
+    out += "</select></label>\n";
+    out += &format!("<label><span>{}</span><select id=\"speed\" disabled>", escape(&words.speed));
+    for speed in ["0.75", "1", "1.25", "1.5", "1.75", "2"] {
+        let chosen = if speed == "1" { " selected" } else { "" };
+        out += &format!("<option value=\"{speed}\"{chosen}>{}×</option>", speed.replace('.', &escape(&words.decimal)));
+    }
+    out += "</select></label>\n";
+    if !media.captions.is_empty() {
+        out += &format!("<label><span>{}</span><select id=\"cc\" disabled></select></label>\n", escape(&words.captions));
+    }
+    out += &format!(
+        "<label class=\"check\"><input id=\"saver\" type=\"checkbox\" disabled><span>{} <small>{}</small></span></label>\n</div>\n",
+        escape(&words.save_data),
+        escape(&words.save_data_hint)
+    );
+    if lecture.search.is_some() {
+        out += &lists::search_form(words);
+    }
+    if keeping && media.voice.is_some() {
+        out += &format!("<section id=\"keep\">\n<h2>{}</h2>\n</section>\n", escape(&words.offline));
+    }
+    let slides_way = media.slides_bytes().map(|b| (escape(&words.slides_way), b));
+    let rungs = lecture.ways.iter().enumerate().map(|(i, w)| (rung_name(lecture, i, words), w.bytes));
+    let rows: Vec<String> = slides_way
+        .into_iter()
+        .chain(rungs)
+        .map(|(name, bytes)| format!("<tr><td>{name}</td><td>{}</td></tr>\n", words.megabytes(bytes)))
+        .collect();
+    if !rows.is_empty() {
         out += &format!(
-            "<section>\n<h2>{}</h2>\n<table>\n<thead><tr><th>{}</th><th>{}</th></tr></thead>\n<tbody>\n",
-            words.data, words.way, words.size
+            "<section>\n<h2>{}</h2>\n<table>\n<thead><tr><th>{}</th><th>{}</th></tr></thead>\n<tbody>\n{}</tbody>\n</table>\n<p class=\"hint\">{}</p>\n</section>\n",
+            escape(&words.data),
+            escape(&words.way),
+            escape(&words.size),
+            rows.concat(),
+            escape(&words.data_note)
         );
-        for way in &lecture.ways {
-            out += &format!("<tr><td>{}</td><td>{}</td></tr>\n", isolate(&way.name), words.megabytes(way.bytes));
-        }
-        out += &format!("</tbody>\n</table>\n<p class=\"hint\">{}</p>\n</section>\n", words.data_note);
     }
     out
 }
 
-fn prerequisites(course: &CourseView, lecture: &LectureView, words: &Words) -> String {
-    let all = || course.modules.iter().flat_map(|m| &m.lectures);
-    let known = lecture.prerequisites.iter().filter_map(|id| all().find(|l| l.id == *id));
-    let links: Vec<String> = known.map(|l| format!("<li><a href=\"{}.html\">{}</a></li>\n", part(&l.id), isolate(&l.title))).collect();
-    match links.is_empty() {
-        true => String::new(),
-        false => format!("<section>\n<h2>{}</h2>\n<ul>\n{}</ul>\n</section>\n", words.before, links.concat()),
+/// A rung as learners call it: `Video, lightest (720p)`. Its own name, which is the profile's, where no more is known.
+fn rung_name(lecture: &LectureView, index: usize, words: &Words) -> String {
+    let video = escape(&words.video_way);
+    match lecture.media.rungs.get(index) {
+        Some(rung) => {
+            let grade = match index {
+                0 => &words.lightest,
+                i if i + 1 == lecture.media.rungs.len() => &words.sharpest,
+                _ => &words.medium,
+            };
+            format!("{video}, {} ({}p)", escape(grade), rung.height)
+        }
+        None => format!("{video} {}", lecture.ways.get(index).map(|w| isolate(&w.name)).unwrap_or_default()),
     }
 }
 
-fn downloads(lecture: &LectureView, words: &Words) -> String {
-    if lecture.files.is_empty() && lecture.whole.is_none() {
-        return String::new();
+fn prerequisites(course: &CourseView, lecture: &LectureView, words: &Words) -> String {
+    let links = lists::before(course, lecture);
+    match links.is_empty() {
+        true => String::new(),
+        false => {
+            format!("<section>\n<h2>{}</h2>\n<ul>\n<li>{}</li>\n</ul>\n</section>\n", escape(&words.before), links.join("</li>\n<li>"))
+        }
     }
-    let mut out = format!("<section>\n<h2>{}</h2>\n<ul>\n", words.files);
+}
+
+/// What can be downloaded; all there is without a script.
+fn downloads(lecture: &LectureView, words: &Words) -> String {
+    let mut out = format!("<section>\n<h2>{}</h2>\n<noscript><p>{}</p></noscript>\n<ul>\n", escape(&words.files), escape(&words.no_script));
     if let Some(whole) = &lecture.whole
         && let Some(uri) = safe_uri(&whole.uri)
     {
         let name = escape(&whole.title);
         out += &format!(
             "<li><a href=\"{uri}\" download=\"{name}\">{}</a> <small>{}</small></li>\n",
-            words.whole,
+            escape(&words.whole),
             words.megabytes(whole.bytes)
         );
     }
@@ -126,5 +250,52 @@ fn downloads(lecture: &LectureView, words: &Words) -> String {
         let name = safe_uri(&file.uri).map_or_else(|| title.clone(), |uri| format!("<a href=\"{uri}\" download>{title}</a>"));
         out += &format!("<li>{name} <small>{}</small></li>\n", words.megabytes(file.bytes));
     }
+    if let Some(master) = safe_uri(&lecture.master_uri) {
+        out += &format!("<li><a href=\"{master}\">{}</a></li>\n", escape(&words.no_script_hls));
+    }
     out + "</ul>\n</section>\n"
+}
+
+/// The data, the first bytes of the voice, and the script that plays them: last, when all that is seen has come.
+fn scripts(course: Option<&CourseView>, lecture: &LectureView, words: &Words, root: &str, names: &Names) -> String {
+    let Some(_) = safe_uri(&lecture.master_uri) else { return String::new() };
+    let about: Value = json!({
+        "course": course.map_or("", |c| &c.id),
+        "lecture": lecture.id,
+        "title": lecture.title,
+        "courseTitle": course.map_or("", |c| &c.title),
+        "presenter": lecture.presenter,
+        "duration": lecture.duration_s,
+        "master": lecture.master_uri,
+        "poster": lecture.poster,
+        "search": lecture.search,
+        "floor": lecture.whole.as_ref().map(|w| json!([w.uri, w.bytes, w.title])),
+        "hls": format!("{root}{}", names.hls),
+        "app": format!("{root}{}", names.app),
+        "worker": course.map(|_| format!("{root}{}", names.worker)),
+    });
+    format!(
+        "<script type=\"application/json\" id=\"data\">{}</script>\n<script type=\"application/json\" id=\"voice\">{}</script>\n<script>{}</script>\n",
+        lecture.media.data_json(about, words),
+        lecture.media.voice_json(),
+        loader()
+    )
+}
+
+/// What the course page's script reads.
+pub(super) fn course_data(course: &CourseView, words: &Words, names: &Names) -> String {
+    let lectures = course.modules.iter().flat_map(|m| &m.lectures);
+    let row = |l: &LectureView| json!([l.id, l.duration_s, l.media.slides_bytes()]);
+    let about = json!({
+        "course": course.id,
+        "lectures": lectures.map(row).collect::<Vec<_>>(),
+        "worker": format!("../{}", names.worker),
+        "words": words.page,
+        "decimal": words.decimal,
+    });
+    format!(
+        "<script type=\"application/json\" id=\"data\">{}</script>\n<script src=\"../{}\" defer></script>\n",
+        script_json(&about),
+        names.app
+    )
 }

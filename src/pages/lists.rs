@@ -1,12 +1,12 @@
 //! The list of courses, and the list of a course's lectures.
 
-use super::html::{document, isolate, part};
+use super::html::{Head, document, escape, isolate, part};
+use super::lecture::course_data;
 use super::words::Words;
-use super::{CourseSummary, CourseView, Names, Page, assets};
+use super::{CourseSummary, CourseView, LectureView, Names, Page};
 
 /// `index.html`: every course of the store. It belongs to no one course, so it speaks both languages.
 pub fn index_page(courses: &[CourseSummary]) -> Page {
-    let names = Names::of(&assets());
     let (vi, en) = (Words::of("vi"), Words::of("en"));
     let mut body = format!("<main>\n<h1>{} <small lang=\"en\">{}</small></h1>\n<ul class=\"cards\">\n", vi.courses, en.courses);
     for course in courses {
@@ -19,17 +19,25 @@ pub fn index_page(courses: &[CourseSummary]) -> Page {
         );
     }
     body += "</ul>\n</main>\n";
-    Page::html("index.html".into(), document("vi", &format!("{} · {}", vi.courses, en.courses), "", &names.style, &body))
+    let title = format!("{} · {}", vi.courses, en.courses);
+    let head = Head { language: "vi", title: &title, description: "", poster: None, class: "list" };
+    Page::html("index.html".into(), document(&head, &body))
 }
 
-/// `<course>/index.html`: the lectures in the author's order, each with its length and its least price.
+/// `<course>/index.html`: the lectures in the author's order, each with its length and what each way of watching costs.
 pub(super) fn course_page(course: &CourseView, names: &Names) -> Page {
     let words = Words::of(&course.language);
     let lectures = || course.modules.iter().flat_map(|m| &m.lectures);
     let total: f64 = lectures().map(|l| l.duration_s).sum();
-    let mut body =
-        format!("<header><a href=\"../index.html\">‹ {}</a></header>\n<main>\n<h1>{}</h1>\n", words.courses, isolate(&course.title));
-    body += &format!("<p class=\"facts\">{} · {}</p>\n", words.lectures(lectures().count()), words.length(total));
+    let facts = format!("{} · {}", words.lectures(lectures().count()), words.length(total));
+    let mut body = format!(
+        "<header><a class=\"up\" href=\"../index.html\"><span aria-hidden=\"true\">‹</span> {}</a></header>\n<main>\n<h1>{}</h1>\n<p class=\"facts\">{facts}</p>\n",
+        escape(&words.courses),
+        isolate(&course.title)
+    );
+    if lectures().any(|l| l.search.is_some()) {
+        body += &search_form(words);
+    }
     for module in &course.modules {
         body += "<section>\n";
         // A course without modules comes as one module of its own name.
@@ -38,24 +46,80 @@ pub(super) fn course_page(course: &CourseView, names: &Names) -> Page {
         }
         body += "<ol class=\"cards\">\n";
         for lecture in &module.lectures {
-            let mut facts: Vec<String> = lecture.presenter.as_deref().map(isolate).into_iter().collect();
-            facts.push(words.length(lecture.duration_s));
-            facts.extend(lecture.ways.iter().map(|w| w.bytes).min().map(|b| format!("{} {}", words.from, words.megabytes(b))));
-            let (href, title) = (part(&lecture.id), isolate(&lecture.title));
-            body += &format!("<li><a href=\"{href}.html\">{title}</a> <small>{}</small></li>\n", facts.join(" · "));
+            body += &card(course, lecture, words);
         }
-        body += "</ol>\n</section>\n";
+        body += "</ol>\n";
+        if module.lectures.iter().any(|l| l.media.slides_bytes().is_some()) {
+            body += &format!("<div class=\"module\" data-title=\"{}\"></div>\n", escape(&words.offline_module));
+        }
+        body += "</section>\n";
     }
-    body += "</main>\n";
-    body += &colophon(course, words);
-    Page::html(format!("{}/index.html", course.id), document(&course.language, &course.title, "../", &names.style, &body))
+    body += &format!("</main>\n{}{}", colophon(course, words), course_data(course, words, names));
+    let poster = lectures().find_map(|l| l.poster.as_deref());
+    let head = Head { language: &course.language, title: &course.title, description: &facts.replace('\u{a0}', " "), poster, class: "list" };
+    Page::html(format!("{}/index.html", course.id), document(&head, &body))
+}
+
+fn card(course: &CourseView, lecture: &LectureView, words: &Words) -> String {
+    let mut facts: Vec<String> = lecture.presenter.as_deref().map(isolate).into_iter().collect();
+    facts.push(words.length(lecture.duration_s));
+    let mut out = format!(
+        "<li data-lecture=\"{}\"><a href=\"{}.html\">{}</a> <small>{}</small>",
+        escape(&lecture.id),
+        part(&lecture.id),
+        isolate(&lecture.title),
+        facts.join(" · ")
+    );
+    let slides = lecture.media.slides_bytes().map(|b| format!("{} {}", escape(&words.slides_way), words.megabytes(b)));
+    let video = lecture.ways.iter().map(|w| w.bytes).max().map(|b| format!("{} {}", escape(&words.video_way), words.megabytes(b)));
+    let prices: Vec<String> = slides.into_iter().chain(video).collect();
+    if !prices.is_empty() {
+        out += &format!(" <small>{}</small>", prices.join(" · "));
+    }
+    let links = before(course, lecture);
+    if !links.is_empty() {
+        out += &format!(" <small class=\"before\">{}: {}</small>", escape(&words.before), links.join(", "));
+    }
+    out + "</li>\n"
+}
+
+/// Links to the lectures of this course that are to be watched before.
+pub(super) fn before(course: &CourseView, lecture: &LectureView) -> Vec<String> {
+    let all = || course.modules.iter().flat_map(|m| &m.lectures);
+    let known = lecture.prerequisites.iter().filter_map(|id| all().find(|l| l.id == *id));
+    known.map(|l| format!("<a href=\"{}.html\">{}</a>", part(&l.id), isolate(&l.title))).collect()
+}
+
+/// The least that watching this lecture to its end can cost, bytes.
+pub(super) fn least(lecture: &LectureView) -> Option<u64> {
+    lecture.media.slides_bytes().into_iter().chain(lecture.ways.iter().map(|w| w.bytes)).min()
+}
+
+/// `7:05`, `1:07:05`.
+pub(super) fn clock(seconds: f64) -> String {
+    let s = seconds.max(0.0) as u64;
+    match s / 3600 {
+        0 => format!("{}:{:02}", s / 60, s % 60),
+        h => format!("{h}:{:02}:{:02}", s / 60 % 60, s % 60),
+    }
+}
+
+/// Asleep until the script has come; without one it is not shown.
+pub(super) fn search_form(words: &Words) -> String {
+    format!(
+        "<form id=\"search\" role=\"search\">\n<label for=\"query\" class=\"unseen\">{}</label>\n\
+         <input id=\"query\" type=\"search\" placeholder=\"{}\" autocomplete=\"off\" enterkeyhint=\"search\" disabled>\n\
+         <p id=\"found\" class=\"hint\" role=\"status\"></p>\n<ol id=\"results\"></ol>\n</form>\n",
+        escape(&words.search_hint),
+        escape(&words.search)
+    )
 }
 
 /// The last line of a course's pages: licence, where the author named one, and release.
 pub(super) fn colophon(course: &CourseView, words: &Words) -> String {
     let licence = match course.licence.is_empty() {
         true => String::new(),
-        false => format!("{}: {} · ", words.licence, isolate(&course.licence)),
+        false => format!("{}: {} · ", escape(&words.licence), isolate(&course.licence)),
     };
-    format!("<footer>{licence}{} {}</footer>\n", words.release, course.release)
+    format!("<footer>{licence}{} {}</footer>\n", escape(&words.release), course.release)
 }

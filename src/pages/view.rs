@@ -1,5 +1,6 @@
 //! What a page shows, as plain data: filled from a release by `publish`, from a package by `serve`.
 
+use super::media::MediaView;
 use crate::package::Package;
 
 /// A course as its learners see it.
@@ -41,6 +42,11 @@ pub struct LectureView {
     pub files: Vec<FileView>,
     /// Ids of lectures of this course to be watched before.
     pub prerequisites: Vec<String>,
+    /// A picture for lists and for sites that link here.
+    pub poster: Option<String>,
+    pub media: MediaView,
+    /// Address of what can be searched in it, if anything.
+    pub search: Option<String>,
 }
 
 /// One way of watching and what it costs to the end, voice included.

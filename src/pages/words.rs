@@ -1,102 +1,83 @@
-//! The pages' own few words, in Vietnamese and in English, and how lengths and sizes are written in each.
+//! The pages' own words, one JSON file a language in `player/words/`, and how lengths and sizes are written in each.
+//! A language is added by a file: the same keys, and a line in [`BUILT_IN`].
+
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 /// The words of one language.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Words {
-    pub courses: &'static str,
-    lecture: &'static str,
-    lectures: &'static str,
-    pub play: &'static str,
-    pub data: &'static str,
-    pub data_note: &'static str,
-    pub way: &'static str,
-    pub size: &'static str,
-    pub files: &'static str,
-    pub whole: &'static str,
-    pub before: &'static str,
-    pub previous: &'static str,
-    pub next: &'static str,
-    pub licence: &'static str,
-    pub release: &'static str,
-    pub from: &'static str,
-    pub loading: &'static str,
-    pub offline: &'static str,
-    pub broken: &'static str,
-    pub unsupported: &'static str,
-    pub no_script: &'static str,
-    hour: &'static str,
-    minute: &'static str,
-    second: &'static str,
-    decimal: char,
+    pub courses: String,
+    lecture: String,
+    lectures: String,
+    pub play: String,
+    pub watch: String,
+    pub data: String,
+    pub data_note: String,
+    pub way: String,
+    pub size: String,
+    pub slides_way: String,
+    pub video_way: String,
+    pub lightest: String,
+    pub medium: String,
+    pub sharpest: String,
+    pub files: String,
+    pub whole: String,
+    pub before: String,
+    pub previous: String,
+    pub next: String,
+    pub licence: String,
+    pub release: String,
+    pub from: String,
+    pub slides: String,
+    pub captions: String,
+    pub search: String,
+    pub search_hint: String,
+    pub offline: String,
+    pub offline_module: String,
+    pub mode: String,
+    pub speed: String,
+    pub save_data: String,
+    pub save_data_hint: String,
+    pub back: String,
+    pub forward: String,
+    pub previous_slide: String,
+    pub next_slide: String,
+    pub position: String,
+    pub enlarge: String,
+    pub open_page: String,
+    pub broken: String,
+    pub no_script: String,
+    pub no_script_hls: String,
+    pub player: String,
+    hour: String,
+    minute: String,
+    second: String,
+    pub decimal: String,
+    /// What the page's script says, by the names that it knows.
+    pub page: BTreeMap<String, String>,
 }
 
-const VI: Words = Words {
-    courses: "Các khóa học",
-    lecture: "bài giảng",
-    lectures: "bài giảng",
-    play: "Xem bài giảng",
-    data: "Dung lượng",
-    data_note: "Số MB để xem hết bài, tính cả tiếng. Trình phát tự chọn mức hợp với đường truyền.",
-    way: "Hình",
-    size: "Cả bài",
-    files: "Tải về",
-    whole: "Cả bài trong một tệp nhỏ, để xem khi không có mạng (MP4)",
-    before: "Nên xem trước",
-    previous: "Bài trước",
-    next: "Bài sau",
-    licence: "Giấy phép",
-    release: "Bản phát hành",
-    from: "từ",
-    loading: "Đang mở bài giảng…",
-    offline: "Mất kết nối. Bấm để thử lại; bài sẽ tiếp tục từ chỗ đang xem.",
-    broken: "Không phát được bài này. Bấm để thử lại.",
-    unsupported: "Trình duyệt này không phát được bài giảng. Hãy thử Chrome, Firefox hoặc Safari bản mới.",
-    no_script: "Mở bài giảng bằng trình phát khác (HLS)",
-    hour: "giờ",
-    minute: "phút",
-    second: "giây",
-    decimal: ',',
-};
+/// A new language's file goes here. The last is what a course in any other language gets.
+const BUILT_IN: [(&str, &str); 2] =
+    [("vi", include_str!("../../player/words/vi.json")), ("en", include_str!("../../player/words/en.json"))];
 
-const EN: Words = Words {
-    courses: "Courses",
-    lecture: "lecture",
-    lectures: "lectures",
-    play: "Play the lecture",
-    data: "Data use",
-    data_note: "Megabytes for the whole lecture, voice included. The player picks what your link can carry.",
-    way: "Picture",
-    size: "Whole lecture",
-    files: "Downloads",
-    whole: "The whole lecture in one small file, to watch without a network (MP4)",
-    before: "Watch first",
-    previous: "Previous",
-    next: "Next",
-    licence: "Licence",
-    release: "Release",
-    from: "from",
-    loading: "Opening the lecture…",
-    offline: "The connection is lost. Tap to try again; it goes on from where you are.",
-    broken: "This lecture does not play. Tap to try again.",
-    unsupported: "This browser cannot play the lecture. Try a recent Chrome, Firefox or Safari.",
-    no_script: "Open the lecture in another player (HLS)",
-    hour: "h",
-    minute: "min",
-    second: "s",
-    decimal: '.',
-};
+static WORDS: LazyLock<Vec<(&str, Words)>> =
+    LazyLock::new(|| BUILT_IN.iter().map(|(tag, text)| (*tag, serde_json::from_str(text).expect("player/words is tested"))).collect());
 
 impl Words {
-    /// Vietnamese for `vi` and `vi-VN`, English for all else.
+    /// Those of a BCP 47 tag's language (`vi-VN`: `vi`), English where there are none.
     pub fn of(language: &str) -> &'static Words {
-        match language.split('-').next().is_some_and(|l| l.eq_ignore_ascii_case("vi")) {
-            true => &VI,
-            false => &EN,
-        }
+        let primary = language.split('-').next().unwrap_or_default();
+        let found = WORDS.iter().find(|(tag, _)| tag.eq_ignore_ascii_case(primary));
+        &found.unwrap_or(&WORDS[WORDS.len() - 1]).1
     }
 
     /// `1 lecture`, `12 lectures`.
     pub fn lectures(&self, count: usize) -> String {
-        format!("{count}\u{a0}{}", if count == 1 { self.lecture } else { self.lectures })
+        format!("{count}\u{a0}{}", if count == 1 { &self.lecture } else { &self.lectures })
     }
 
     /// `1 h 05 min`, `7 min`, `41 s`; minutes are rounded. A number and its unit stay on one line.
@@ -128,24 +109,35 @@ mod tests {
 
     #[test]
     fn a_language_tag_chooses_the_words() {
-        for (tag, courses) in [("vi", VI.courses), ("VI-vn", VI.courses), ("en", EN.courses), ("via", EN.courses), ("", EN.courses)] {
+        for (tag, courses) in [("vi", "Các khóa học"), ("VI-vn", "Các khóa học"), ("en", "Courses"), ("via", "Courses"), ("", "Courses")]
+        {
             assert_eq!(Words::of(tag).courses, courses, "{tag}");
         }
     }
 
     #[test]
+    fn every_language_has_every_word() {
+        let keys = |w: &Words| w.page.keys().cloned().collect::<Vec<_>>();
+        for (tag, words) in WORDS.iter() {
+            assert_eq!(keys(words), keys(&WORDS[0].1), "{tag}");
+            assert!(words.page.values().all(|w| !w.is_empty()), "{tag}");
+        }
+    }
+
+    #[test]
     fn lengths_and_prices_read_well() {
-        let en = |s| EN.length(s).replace('\u{a0}', " ");
+        let (en, vi) = (Words::of("en"), Words::of("vi"));
+        let length = |s| en.length(s).replace('\u{a0}', " ");
         assert_eq!(
-            [en(41.4), en(99.6), en(420.0), en(3600.0), en(3900.0), en(-1.0)],
+            [length(41.4), length(99.6), length(420.0), length(3600.0), length(3900.0), length(-1.0)],
             ["41 s", "2 min", "7 min", "1 h", "1 h 05 min", "0 s"]
         );
         // Don't promise less than it costs.
-        assert_eq!(EN.megabytes(1), "0.1\u{a0}MB");
-        assert_eq!(VI.megabytes(9_700_001), "9,8\u{a0}MB");
-        assert_eq!(EN.megabytes(9_950_000), "10\u{a0}MB");
-        assert_eq!(EN.megabytes(119_000_001), "120\u{a0}MB");
-        assert_eq!((EN.lectures(1), EN.lectures(2)), ("1\u{a0}lecture".into(), "2\u{a0}lectures".into()));
-        assert_eq!(EN.megabytes(0), "0.0\u{a0}MB");
+        assert_eq!(en.megabytes(1), "0.1\u{a0}MB");
+        assert_eq!(vi.megabytes(9_700_001), "9,8\u{a0}MB");
+        assert_eq!(en.megabytes(9_950_000), "10\u{a0}MB");
+        assert_eq!(en.megabytes(119_000_001), "120\u{a0}MB");
+        assert_eq!((en.lectures(1), en.lectures(2)), ("1\u{a0}lecture".into(), "2\u{a0}lectures".into()));
+        assert_eq!(en.megabytes(0), "0.0\u{a0}MB");
     }
 }

@@ -7,7 +7,9 @@ use super::rename::rename_uris;
 use super::{MASTER, state};
 use crate::error::{Error, Kind, Result, ResultExt};
 use crate::manifest::{Attachment, Current, Lecture, Release};
-use crate::package::progressive;
+use crate::package::{Package, progressive};
+use crate::pages::media::{self, MediaView};
+use crate::pages::search::{self, LectureText};
 use crate::pages::{self, CourseSummary, CourseView, FileView, LectureView, ModuleView, Page, WayView};
 use crate::progress::Ctx;
 use crate::store::{Body, Caching, Key, Precondition, Store, get_if_there};
@@ -59,8 +61,9 @@ pub(super) async fn refresh(store: &dyn Store, course: &str, ctx: &Ctx) -> Resul
 /// What differs between the store and the site of a release, in the order in which it must be done: what pages refer to
 /// comes before them, and what nothing refers to any more goes last.
 pub(super) async fn changes(store: &dyn Store, release: &Release, pointers: &[Current]) -> Result<Vec<Change>> {
-    let view = course_view(release)?;
+    let mut view = course_view(release)?;
     let mut wanted = pages::assets();
+    wanted.extend(with_media(store, release, &mut view).await?);
     for lecture in &release.lectures {
         let master = object_uri(lecture)?.0;
         let bytes = store.get(&master, None).await?;
@@ -91,7 +94,7 @@ pub(super) async fn changes(store: &dyn Store, release: &Release, pointers: &[Cu
     let folder = format!("{}/", release.course);
     for (key, _) in store.list(&folder).await? {
         let name = key.as_str().trim_start_matches(&folder);
-        let ours = !name.contains('/') && (name.ends_with(".html") || name.ends_with(".m3u8"));
+        let ours = !name.contains('/') && ([".html", ".m3u8", ".json"].iter().any(|e| name.ends_with(e)));
         if ours && !names.contains(key.as_str()) {
             changes.push(Change::Delete(key));
         }
@@ -115,7 +118,54 @@ fn object_uri(lecture: &Lecture) -> Result<(Key, String)> {
     Ok((object.key()?, format!("../{}", object.key)))
 }
 
-/// A release as its pages show it.
+/// Gives every lecture of the view its media, read from its package's description and the start of its voice; returns what
+/// can be searched. A lecture whose package says nothing of segments keeps the media it has: it plays as HLS.
+async fn with_media(store: &dyn Store, release: &Release, view: &mut CourseView) -> Result<Vec<Page>> {
+    let mut texts = Vec::new();
+    let mut listed = Vec::new();
+    for shown in view.modules.iter_mut().flat_map(|m| &mut m.lectures) {
+        let Some(lecture) = release.lecture(&shown.id) else { continue };
+        let (media, text) = match media_of(store, lecture).await {
+            // A lecture with a lost part is better than none: `check` tells of it.
+            Err(e) if matches!(e.kind(), Kind::NotFound | Kind::Corrupt) => Default::default(),
+            found => found?,
+        };
+        shown.media = media;
+        let page = text.page(&release.course);
+        shown.search = page.as_ref().and_then(|p| p.key.rsplit('/').next()).map(str::to_string);
+        listed.push((shown.id.clone(), shown.title.clone(), page.clone()));
+        texts.extend(page);
+    }
+    texts.push(search::list_page(&release.course, &listed));
+    Ok(texts)
+}
+
+/// What a lecture's package says of its media, and its words.
+async fn media_of(store: &dyn Store, lecture: &Lecture) -> Result<(MediaView, LectureText)> {
+    let Some(object) = lecture.objects.get("package.json") else { return Ok(Default::default()) };
+    let key = object.key()?;
+    let package: Package = serde_json::from_slice(&store.get(&key, None).await?).kind(Kind::Corrupt, || format!("{key} is damaged"))?;
+    let start = match media::head_of(&package) {
+        Some((voice, end)) => match lecture.objects.get(&format!("a-{}.mp4", voice.name)) {
+            Some(object) => store.get(&object.key()?, Some(0..end.min(object.bytes))).await?,
+            None => Vec::new(),
+        },
+        None => Vec::new(),
+    };
+    // The package's own file knows digests of its files; what it is called in the store, and how long it is, the release does.
+    let mut media = media::of_package(&package, &start, &|name| lecture.objects.get(name).map(|o| format!("../{}", o.key)));
+    media.package = Some((format!("../{}", object.key), object.bytes));
+    let slide = |s: &crate::package::slides::Slide| (s.start_s, s.title.clone().unwrap_or_default(), s.text.clone());
+    let mut text = LectureText { slides: package.slides.iter().map(slide).collect(), cues: Vec::new() };
+    if let Some(captions) = package.captions.first()
+        && let Some(object) = lecture.objects.get(&format!("c-{}.vtt", captions.language))
+    {
+        text.cues = search::cues(&String::from_utf8_lossy(&store.get(&object.key()?, None).await?));
+    }
+    Ok((media, text))
+}
+
+/// A release as its pages show it, without what stands in its packages.
 pub fn course_view(release: &Release) -> Result<CourseView> {
     let text = |t: &crate::course::Text| t.in_language(&release.language).to_string();
     let lecture = |l: &Lecture| -> Result<LectureView> {
@@ -136,6 +186,9 @@ pub fn course_view(release: &Release) -> Result<CourseView> {
             }),
             files: l.captions.values().chain(&l.handout).map(file).collect(),
             prerequisites: l.prerequisites.clone(),
+            poster: l.objects.get("poster.webp").map(|o| format!("../{}", o.key)),
+            media: MediaView::default(),
+            search: None,
         })
     };
     let of_module =

@@ -18,6 +18,10 @@ pub fn caching(name: &str) -> Caching {
     match name.rsplit_once('.') {
         _ if name.starts_with("blobs/") => Caching::Immutable,
         Some((stem, "js" | "css")) if !stem.contains('/') && digested(stem) => Caching::Immutable,
+        // What can be searched in a lecture, below its course.
+        Some((stem, "json")) if digested(stem) && stem.split_once('/').is_some_and(|(_, file)| file.starts_with("search-")) => {
+            Caching::Immutable
+        }
         _ => Caching::Revalidate,
     }
 }
@@ -28,10 +32,18 @@ mod tests {
 
     #[test]
     fn only_names_that_hold_a_digest_are_kept_for_ever() {
-        for name in ["blobs/ab/abcdef.mp4", "app-0123456789abcdef.js", "hls-0123456789abcdef.js"] {
+        for name in ["blobs/ab/abcdef.mp4", "app-0123456789abcdef.js", "hls-0123456789abcdef.js", "tim/search-0123456789abcdef.json"] {
             assert_eq!(caching(name), Caching::Immutable, "{name}");
         }
-        for name in ["index.html", "app-latest.js", "sw.js", "tim/a.html", "courses/tim/current.json", "tim/x-0123456789abcdef.js"] {
+        for name in [
+            "index.html",
+            "app-latest.js",
+            "sw.js",
+            "tim/search.json",
+            "tim/a.html",
+            "courses/tim/current.json",
+            "tim/x-0123456789abcdef.js",
+        ] {
             assert_eq!(caching(name), Caching::Revalidate, "{name}");
         }
     }

@@ -5,7 +5,7 @@
 use super::request::{self, Target, Wanted};
 use super::{Site, kind};
 use crate::error::{Error, Kind, Result};
-use crate::pages::CSP;
+use crate::pages::csp;
 use crate::progress::Ctx;
 use crate::store::{Caching, Key, Meta, Store};
 use axum::body::{Body, Bytes};
@@ -158,7 +158,7 @@ async fn answer(found: &Found<'_>, key: &Key, head: bool, headers: &HeaderMap) -
 
     let mut about = vec![(header::CONTENT_TYPE, found.mime.to_string())];
     if kind::is_document(found.mime) {
-        about.push((header::CONTENT_SECURITY_POLICY, CSP.to_string()));
+        about.push((header::CONTENT_SECURITY_POLICY, csp().to_string()));
         about.push((header::REFERRER_POLICY, "no-referrer".to_string()));
     }
     let (status, part) = match request::range(ranged, length) {

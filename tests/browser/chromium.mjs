@@ -1,5 +1,6 @@
 // One Chromium for many pages, quiet towards the network, and what every script here wants to know of a page.
 
+import { readFileSync } from "node:fs";
 import { chromium } from "playwright-core";
 
 export const executablePath = process.env.CHROMIUM || "/usr/bin/chromium";
@@ -119,8 +120,34 @@ function state(page) {
   return Promise.race([Promise.resolve(page?.evaluate(look)).catch(() => ({})), new Promise((r) => setTimeout(() => r({}), 2000))]);
 }
 
-// Taps play and waits until media runs. The hook sees the page's player the moment it is made.
+// A plain hls.js on a package's master playlist, as any other site would have it: what is tested with it is the package.
+function plain() {
+  const video = document.getElementById("video");
+  document.getElementById("play").onclick = () => {
+    const hls = new window.Hls({ startLevel: 0, testBandwidth: false, maxBufferLength: 120, maxMaxBufferLength: 120, backBufferLength: 60, enableWorker: false, lowLatencyMode: false });
+    window.rivulet = { hls };
+    hls.on("hlsError", (_, e) => {
+      if (!e.fatal) return;
+      const note = document.getElementById("note");
+      note.className = "retry";
+      note.textContent = e.details;
+    });
+    hls.loadSource("master.m3u8");
+    hls.attachMedia(video);
+    video.play().catch(() => {});
+  };
+}
+const plainPage = `<!doctype html><meta charset="utf-8"><title>plain</title><link rel="icon" href="data:,"><video id="video" controls playsinline width="640" height="360"></video>
+<button id="play">Play</button><p id="note"></p><script src="plain-hls.js"></script><script>(${plain})()</script>`;
+const vendored = new URL("../../player/vendor/hls.min.js", import.meta.url);
+
+// Taps play and waits until media runs. An address that ends in a slash is a package; any other is a page, or a file that
+// the browser plays by itself. The hook sees the player the moment it is made.
 export async function start(page, url, hook) {
+  if (url.endsWith("/")) {
+    await page.route(url, (route) => route.fulfill({ contentType: "text/html", body: plainPage }));
+    await page.route(`${url}plain-hls.js`, (route) => route.fulfill({ contentType: "text/javascript", body: readFileSync(vendored, "utf8") }));
+  }
   if (hook) {
     await page.addInitScript(`(${function (hook) {
       let player;

@@ -1,0 +1,219 @@
+// Keeping lectures: what it takes, fetching it piece by piece, checking, deleting. One piece is fetched at a time and stored
+// before the next is asked for, so that a browser that is killed has at most one to ask for again.
+const worker = () => data.worker && window.isSecureContext && navigator.serviceWorker;
+let registered;
+function shell() {
+  return (registered ??= navigator.serviceWorker.register(data.worker).then(() => navigator.serviceWorker.ready));
+}
+// Has the service worker keep these pages and scripts; resolves when it does.
+async function keepShell(addresses) {
+  const registration = await shell();
+  const channel = new MessageChannel();
+  const answered = new Promise((done, failed) => (channel.port1.onmessage = (e) => (e.data === "kept" ? done() : failed(new Error(e.data)))));
+  registration.active.postMessage({ keep: addresses.map((a) => new URL(a, location).href) }, [channel.port2]);
+  return answered;
+}
+
+const hex = (bytes) => [...new Uint8Array(bytes)].map((b) => b.toString(16).padStart(2, "0")).join("");
+const digest = async (bytes) => hex(await crypto.subtle.digest("SHA-256", bytes));
+// The digest in a content-addressed name: of all of it, or of its beginning.
+const named = (uri) => /([0-9a-f]{16,64})\.\w+$/.exec(uri)[1];
+
+// What a lecture's page asks to be kept, and its bytes.
+async function needs(address) {
+  const answer = await fetch(address);
+  if (!answer.ok) throw new Error(`${answer.status} ${address}`);
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const block = (id) => JSON.parse(page.getElementById(id).textContent);
+  const [about, voice] = [block("data"), block("voice")];
+  const files = [...about.slides.map((s) => [s[1], s[2]]), ...about.captions.map((c) => [c[1], c[2]]), about.package];
+  if (about.search) files.push([about.search, 0]);
+  const runs = pieces(voice, about.piece);
+  const bytes = runs.reduce((sum, r) => sum + r[1] - r[0], 0) + files.reduce((sum, f) => sum + f[1], 0);
+  return { id: `${about.course}/${about.lecture}`, address, about, voice, files, runs, bytes };
+}
+
+async function part(uri, from, to, cache) {
+  const options = { cache };
+  if (to) options.headers = { Range: `bytes=${from}-${to - 1}` };
+  const answer = await fetch(uri, options);
+  if (!answer.ok) throw Object.assign(new Error(`${answer.status} ${uri}`), { refused: answer.status });
+  const bytes = await answer.arrayBuffer();
+  return to && answer.status === 200 ? bytes.slice(from, to) : bytes;
+}
+
+// Fetches until the check is passed, for as long as the link takes; a part that arrives damaged three times is given up.
+async function obtain(uri, from, to, right, job) {
+  for (let damaged = 0, tries = 0; !job.stopped; ) {
+    try {
+      const bytes = await part(uri, from, to, damaged ? "reload" : "default");
+      if (await right(bytes)) return bytes;
+      damaged += 1;
+      job.say(words.damaged);
+      if (damaged > 2) throw Object.assign(new Error(words.damaged), { refused: true });
+    } catch (e) {
+      if (e.refused) throw e;
+      job.say(words.lost);
+      tries += 1;
+      await new Promise((done) => {
+        const timer = setTimeout(done, Math.min(30000, 1000 * 2 ** tries));
+        job.again = () => (clearTimeout(timer), done());
+        addEventListener("online", job.again, { once: true });
+      });
+    }
+  }
+}
+
+const put = (uri, from, bytes) => stored("pieces", "readwrite", (s) => s.put(bytes, pieceName(uri, from)));
+const keyOf = (id) => `rivulet:${id}`;
+
+async function keep(wanted, job) {
+  const { id, about, voice } = wanted;
+  const entry = { id, address: new URL(wanted.address, location).href, title: about.title, bytes: wanted.bytes, done: 0, paused: false, whole: false };
+  const note = () => stored("lectures", "readwrite", (s) => s.put(entry));
+  const before = (await stored("lectures", "readonly", (s) => s.get(id))) || {};
+  entry.names = [...new Set([...(before.names || []), ...wanted.files.map((f) => pieceName(f[0], 0)), ...wanted.runs.map((r) => pieceName(voice.uri, r[0]))])];
+  await note();
+  remember(keyOf(id), { ...recall(keyOf(id)), kept: true });
+  if (id === R.id) R.memory.kept = true;
+  await keepShell([wanted.address, about.app, `../${encodeURIComponent(about.course)}/index.html`]);
+  const step = async (bytes) => {
+    entry.done = Math.min(entry.bytes, entry.done + bytes);
+    await note();
+    job.progress(entry);
+  };
+  for (const [uri, bytes] of wanted.files) {
+    if (job.stopped) break;
+    if (!(await hasPiece(uri, 0))) {
+      const right = async (b) => (await digest(b)).startsWith(named(uri));
+      const got = await obtain(uri, 0, 0, right, job);
+      if (got) await put(uri, 0, got);
+    }
+    await step(bytes);
+  }
+  let segments;
+  for (const [from, to] of wanted.runs) {
+    if (job.stopped) break;
+    if (!(await hasPiece(voice.uri, from))) {
+      segments ??= JSON.parse(new TextDecoder().decode(await piece(about.package[0], 0))).voices.find((v) => v.segments[0].offset === voice.first).segments;
+      const right = async (b) => {
+        for (const s of segments) {
+          if (s.offset < from || s.offset >= to) continue;
+          if ((await digest(b.slice(s.offset - from, s.offset - from + s.bytes))) !== s.sha256) return false;
+        }
+        return b.byteLength === to - from;
+      };
+      const got = await obtain(voice.uri, from, to, right, job);
+      if (got) await put(voice.uri, from, got);
+    }
+    if (!job.stopped) await step(to - from);
+  }
+  Object.assign(entry, job.stopped ? { paused: job.stopped === "paused" } : { whole: true, done: entry.bytes });
+  await note();
+  return entry.whole;
+}
+
+// Forgets a lecture and what only it has.
+async function drop(id) {
+  const all = await keptLectures();
+  const gone = all.find((l) => l.id === id);
+  if (!gone) return;
+  const shared = new Set(all.filter((l) => l.id !== id).flatMap((l) => l.names));
+  await stored("pieces", "readwrite", (s) => void gone.names.filter((n) => !shared.has(n)).forEach((n) => s.delete(n)));
+  await stored("lectures", "readwrite", (s) => void s.delete(id));
+  remember(keyOf(id), { ...recall(keyOf(id)), kept: false });
+  const registration = worker() && (await navigator.serviceWorker.getRegistration());
+  if (registration && registration.active) registration.active.postMessage({ drop: gone.address });
+}
+
+// Asks the store what the course holds now; what it no longer holds is deleted here, and the ids of that are returned. An
+// answer that is no list says nothing. A page that came from the network needs no answer unless something is kept.
+async function contact() {
+  const mine = (await keptLectures()).filter((l) => l.id.startsWith(`${data.course}/`)).map((l) => l.id);
+  if (data.lecture && navigator.serviceWorker.controller) mine.push(R.id);
+  if (!mine.length) return [];
+  const list = await fetch("search.json", { cache: "no-cache" }).then((a) => (a.ok ? a.json() : null)).catch(() => null);
+  if (!list || !Array.isArray(list.lectures)) return [];
+  const gone = mine.filter((id) => !list.lectures.some((row) => `${data.course}/${row[0]}` === id));
+  for (const id of gone) await drop(id);
+  return gone;
+}
+
+// The part of a page that keeps some lectures (`id`, `address`, `bytes`): what it takes, how far it is, and what can be done.
+async function keeper(box, items) {
+  const line = make("p", { className: "hint" });
+  const bar = make("progress", { hidden: true, max: 1, value: 0 });
+  bar.setAttribute("aria-label", words.keeping);
+  const acts = make("div", { className: "acts" });
+  line.setAttribute("role", "status");
+  box.append(line, bar, acts);
+  if (!worker() || !window.indexedDB) {
+    line.textContent = words.no_worker;
+    if (data.floor) acts.append(make("a", { className: "act", href: data.floor[0], download: data.floor[2], textContent: `MP4 · ${size(data.floor[1])}` }));
+    return;
+  }
+  const all = items.reduce((sum, i) => sum + i.bytes, 0);
+  let job;
+  const show = async () => {
+    const kept = await keptLectures();
+    const mine = items.map((i) => kept.find((l) => l.id === i.id));
+    const done = mine.reduce((sum, l) => sum + (l ? l.done : 0), 0);
+    const bytes = mine.reduce((sum, l, i) => sum + (l ? l.bytes : items[i].bytes), 0);
+    const whole = mine.every((l) => l && l.whole);
+    bar.hidden = whole || !(job || done);
+    bar.value = bytes ? done / bytes : 0;
+    acts.replaceChildren();
+    if (whole) line.textContent = `${words.kept} (${size(bytes)}).`;
+    else if (job) {
+      line.textContent = `${words.keeping}: ${size(done)} / ${size(bytes)}`;
+      acts.append(act(words.stop, () => ((job.stopped = "paused"), job.again && job.again())));
+    } else if (done) {
+      line.textContent = `${size(done)} / ${size(bytes)}`;
+      acts.append(act(words.go_on, begin, true));
+    } else acts.append(act(`${words.keep} · ${size(all)}`, ask, true));
+    if (!job && mine.some((l) => l)) {
+      const erase = act(words.delete, async () => {
+        if (erase.textContent !== words.sure) return void (erase.textContent = words.sure);
+        for (const i of items) await drop(i.id);
+        if (R.findKept) await R.findKept();
+        line.textContent = "";
+        await show();
+        marks();
+      });
+      acts.append(erase);
+    }
+    return mine;
+  };
+  // What it takes and what room there is, before anything is fetched.
+  const ask = async () => {
+    const { quota = 0, usage = 0 } = (navigator.storage && (await navigator.storage.estimate())) || {};
+    const room = quota - usage;
+    line.textContent = `${words.size_is} ${size(all)}. ${words.room_is} ${size(room)}.`;
+    if (room < 1.1 * all + 1e6) line.textContent += ` ${words.no_room}`;
+    else acts.replaceChildren(act(words.begin, begin, true));
+  };
+  const begin = () => {
+    if (job) return;
+    const mine = (job = { stopped: "", say: (text) => (line.textContent = text), progress: () => void show() });
+    const work = async () => {
+      if (navigator.storage && navigator.storage.persist) navigator.storage.persist();
+      await show();
+      for (const i of items) if (!mine.stopped) await keep(await needs(i.address), mine);
+    };
+    // One tab at a time fetches.
+    const name = `keep ${items.map((i) => i.id)}`;
+    const locked = navigator.locks ? navigator.locks.request(name, { ifAvailable: true }, (lock) => lock && work()) : work();
+    return locked
+      .then(() => "", (e) => (e.name === "QuotaExceededError" ? words.no_room : e.message === words.damaged ? e.message : words.failed))
+      .then(async (failure) => {
+        job = null;
+        await show();
+        if (failure) line.textContent = failure;
+        if (R.findKept) await R.findKept();
+        marks();
+      });
+  };
+  const mine = await show();
+  // The tab was closed, or the browser killed: go on, unless the learner had paused it.
+  if (mine.some((l) => l && !l.whole && !l.paused)) begin();
+}

@@ -1,0 +1,99 @@
+// Searches the words of slides and captions: of this lecture at once, of the course when asked. The words are small files
+// that are fetched when the learner begins to type, or kept with the lecture.
+const texts = new Map();
+function text(name) {
+  if (!texts.has(name)) {
+    const read = content(name).then((bytes) => JSON.parse(new TextDecoder().decode(bytes)));
+    texts.set(name, read);
+    read.catch(() => texts.delete(name));
+  }
+  return texts.get(name);
+}
+
+// Where the folded words stand in the text: [from, to], or null. Folding can shorten text, so letters are counted one by one.
+function find(haystack, needle) {
+  const letters = [...haystack.normalize("NFC")];
+  const folded = letters.map(fold);
+  const at = folded.join("").indexOf(needle);
+  if (at < 0) return null;
+  let from = 0;
+  for (let n = 0; n + folded[from].length <= at; from += 1) n += folded[from].length;
+  let to = from;
+  for (let n = 0; n < needle.length && to < letters.length; to += 1) n += folded[to].length;
+  return [letters.slice(Math.max(0, from - 40), from).join(""), letters.slice(from, to).join(""), letters.slice(to, to + 60).join("")];
+}
+function matches(lecture, needle) {
+  const found = [];
+  lecture.slides.forEach(([t, title, body], i) => {
+    const hit = find(`${title}\n${body.startsWith(title) ? body.slice(title.length) : body}`.replace(/\s+/g, " "), needle);
+    if (hit) found.push([t, hit, `${words.slide} ${i + 1}`]);
+  });
+  for (const [t, line] of lecture.cues) {
+    const hit = find(line, needle);
+    if (hit) found.push([t, hit, words.in_captions]);
+  }
+  return found.sort((a, b) => a[0] - b[0]).slice(0, 30);
+}
+function row(t, hit, where, id) {
+  const line = make("bdi", {}, hit[0], make("mark", { textContent: hit[1] }), hit[2]);
+  const link = make("a", { href: id ? `${encodeURIComponent(id)}.html#t=${Math.floor(t)}` : `#t=${Math.floor(t)}` }, line, make("small", { textContent: `${time(t)} · ${where}` }));
+  if (!id) {
+    link.onclick = (e) => {
+      e.preventDefault();
+      seek(t, R.started);
+      $("player").scrollIntoView({ block: "start", behavior: calm ? "auto" : "smooth" });
+    };
+  }
+  return make("li", {}, link);
+}
+
+function searching() {
+  const form = $("search");
+  if (!form) return;
+  const [query, found, results] = ["query", "found", "results"].map($);
+  let asked = 0;
+  const all = async () => {
+    const answer = JSON.parse(new TextDecoder().decode(await content("search.json", { cache: "no-cache" })));
+    return answer.lectures.filter((l) => l[2]);
+  };
+  async function run(course) {
+    const needle = fold(query.value.trim().replace(/\s+/g, " "));
+    const mine = (asked += 1);
+    if (needle.length < 2) {
+      results.replaceChildren();
+      found.replaceChildren();
+      return;
+    }
+    const rows = [];
+    try {
+      if (data.lecture) {
+        for (const [t, hit, where] of matches(await text(data.search), needle)) rows.push(row(t, hit, where));
+      }
+      if (course) {
+        for (const [id, title, name] of await all()) {
+          if (id === data.lecture) continue;
+          for (const [t, hit, where] of matches(await text(name), needle)) rows.push(row(t, hit, `${title} · ${where}`, id));
+          if (mine !== asked) return;
+        }
+      }
+    } catch (e) {
+      if (mine === asked) found.textContent = words.failed;
+      return;
+    }
+    if (mine !== asked) return;
+    results.replaceChildren(...rows);
+    found.replaceChildren(rows.length ? `${rows.length} ${words.found}` : words.none);
+    if (!course && data.course) found.append(" ", act(words.in_course, () => run(true)));
+  }
+  let timer;
+  query.oninput = () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => run(!data.lecture), 250);
+  };
+  form.onsubmit = (e) => {
+    e.preventDefault();
+    clearTimeout(timer);
+    run(!data.lecture);
+  };
+  query.disabled = false;
+}

@@ -1,0 +1,243 @@
+// Stands in the page, after everything that is seen, behind the first bytes of the voice. It plays those at the tap, fetches
+// the first slide, then the rest of the script, and feeds the voice in byte ranges from then on: nothing that is asked
+// for here is fetched twice, and nothing is thrown away.
+(() => {
+  "use strict";
+  const $ = (id) => document.getElementById(id);
+  const data = JSON.parse($("data").textContent);
+  const voice = JSON.parse($("voice").textContent);
+  const [audio, video, play, image] = ["audio", "video", "play", "slide"].map($);
+  const heard = voice.uri || voice.native;
+  const key = `rivulet:${data.course}/${data.lecture}`;
+  let memory = {};
+  try {
+    memory = JSON.parse(localStorage.getItem(key)) || {};
+  } catch (e) {
+    // Storage is forbidden: every visit is the first.
+  }
+  const R = (window.rivulet = {
+    data, voice, audio, video, key, memory,
+    clock: heard ? audio : video,
+    // Seconds of voice to have ahead. Half a minute rides out a tunnel, four minutes most of an outage.
+    ahead: 240,
+    // Most bytes in one request: enough that round trips do not matter, little enough to lose.
+    chunk: 65536,
+    // Bits a second that arrived lately; 0: not known.
+    bps: 0,
+    // Gives bytes that are kept on the device, from and up to; set by the rest of the script.
+    local: null,
+    // Hears what goes wrong ("lost", "refused") and that it goes on ("").
+    tell() {},
+    pump() {},
+  });
+  if (/[?&]embed\b/.test(location.search)) document.body.classList.add("embed");
+  // A link may name a place; else where the learner left.
+  const linked = /^#t=(\d+)$/.exec(location.hash);
+  const left = linked ? Number(linked[1]) : memory.t > 5 ? memory.t : 0;
+  const from = left < data.duration - 5 ? left : 0;
+  const index = data.slides.reduce((found, s, i) => (s[0] <= from + 0.05 ? i : found), 0);
+  // Until the first slide is there, the voice takes no more than it needs.
+  R.seen = !data.slides.length;
+
+  function more() {
+    if (R.asked) return;
+    R.asked = true;
+    const script = document.createElement("script");
+    script.src = data.app;
+    script.onerror = () => {
+      script.remove();
+      R.asked = false;
+      setTimeout(more, 5000);
+    };
+    document.head.append(script);
+  }
+  function look() {
+    if (R.seen || image.src) return;
+    image.onload = image.onerror = (e) => {
+      R.seen = true;
+      if (e.type === "load") R.shown = index;
+      more();
+      R.pump();
+    };
+    image.src = data.slides[index][1];
+  }
+
+  function feed() {
+    const { sizes, ticks, hz, first } = voice;
+    const last = sizes.length;
+    const offsets = [first];
+    const starts = [0];
+    sizes.forEach((n, i) => {
+      offsets.push(offsets[i] + n);
+      starts.push(starts[i] + ticks[i] / hz);
+    });
+    const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+    const source = new MediaSource();
+    const wait = (ms) => new Promise((done) => {
+      const timer = setTimeout(done, ms);
+      R.retry = () => (clearTimeout(timer), done());
+    });
+    let buffer;
+    // The file's next byte to append.
+    let at = first;
+    let running = false;
+    let moved = from > 0;
+    let stop;
+    let tries = 0;
+    const segment = () => {
+      let i = 0;
+      while (i < last && offsets[i + 1] <= at) i += 1;
+      return i;
+    };
+    // The segment in which what is buffered from the clock on ends.
+    const place = () => {
+      let end = audio.currentTime;
+      for (let i = 0, b = audio.buffered; i < b.length; i += 1) if (b.start(i) - 0.3 <= end && b.end(i) > end) end = b.end(i);
+      let i = 0;
+      while (i < last && starts[i + 1] <= end + 0.05) i += 1;
+      return i;
+    };
+    const change = (act) => new Promise((done, failed) => {
+      buffer.onupdateend = done;
+      buffer.onerror = failed;
+      act();
+    });
+    const append = async (part) => {
+      for (;;) {
+        try {
+          return await change(() => buffer.appendBuffer(part));
+        } catch (e) {
+          if (e.name !== "QuotaExceededError") throw e;
+          if (audio.currentTime > 60) await change(() => buffer.remove(0, audio.currentTime - 30));
+          await wait(2000);
+        }
+      }
+    };
+    async function fetched(to) {
+      const kept = R.local && (await R.local(at, to));
+      if (kept) {
+        await append(kept);
+        at += kept.length;
+        return;
+      }
+      stop = new AbortController();
+      let quiet;
+      // A radio that wakes up may be silent for 20 s.
+      const patience = () => {
+        clearTimeout(quiet);
+        quiet = setTimeout(() => stop.abort(), 30000);
+      };
+      patience();
+      const begun = performance.now();
+      const before = at;
+      try {
+        const answer = await fetch(voice.uri, { headers: { Range: `bytes=${at}-${to - 1}` }, signal: stop.signal });
+        if (!answer.ok) throw answer.status;
+        let skip = answer.status === 206 ? 0 : at;
+        const reader = answer.body.getReader();
+        while (at < to && !moved) {
+          const { done, value } = await reader.read();
+          if (done) break;
+          patience();
+          const part = value.subarray(skip, skip + to - at);
+          skip = Math.max(0, skip - value.length);
+          if (part.length) await append(part);
+          at += part.length;
+          if (part.length && tries) R.tell((tries = 0) || "");
+        }
+        if (at < to) stop.abort();
+      } finally {
+        clearTimeout(quiet);
+        const seconds = (performance.now() - begun) / 1000;
+        const bps = (8 * (at - before)) / seconds;
+        if (at - before > 8000) R.bps = R.bps ? 0.6 * R.bps + 0.4 * bps : bps;
+      }
+    }
+    R.pump = async () => {
+      if (running || !buffer) return;
+      running = true;
+      for (;;) {
+        let k = segment();
+        const i = place();
+        if (moved) {
+          moved = false;
+          if (at < offsets[i] || at > offsets[Math.min(i + 1, last)]) {
+            buffer.abort();
+            at = offsets[i];
+          }
+        } else if (at === offsets[k] && i > k) at = offsets[i];
+        k = segment();
+        if (k >= last) {
+          if (source.readyState === "open") source.endOfStream();
+          break;
+        }
+        // Kept on the device: the rest of the script knows where.
+        if (memory.kept && !R.local) break;
+        const left = starts[k] - audio.currentTime;
+        if (left > R.ahead || (left > 5 && !(R.seen && R.started))) break;
+        let to = k + 1;
+        while (to < last && offsets[to + 1] - at <= R.chunk && starts[to] - audio.currentTime < R.ahead) to += 1;
+        try {
+          await fetched(offsets[to]);
+        } catch (e) {
+          if (moved) continue;
+          tries += 1;
+          R.tell(typeof e === "number" ? "refused" : "lost");
+          await wait(Math.min(16000, 500 * 2 ** tries));
+        }
+      }
+      running = false;
+    };
+    R.have = () => starts[segment()];
+    R.fetched = () => at;
+    audio.addEventListener("seeking", () => {
+      const i = place();
+      if (at >= offsets[i] && at <= offsets[Math.min(i + 1, last)]) return R.pump();
+      moved = true;
+      if (stop) stop.abort();
+      if (R.retry) R.retry();
+      R.pump();
+    });
+    audio.addEventListener("timeupdate", () => R.pump());
+    addEventListener("online", () => R.retry && R.retry());
+    source.addEventListener("sourceopen", async () => {
+      source.duration = starts[last];
+      buffer = source.addSourceBuffer(voice.type);
+      // Until these are in, nothing else is appended.
+      running = true;
+      const head = bytes(voice.head);
+      await append(bytes(voice.init));
+      await append(head);
+      at = first + head.length;
+      running = false;
+      if (from) audio.currentTime = from;
+      else R.pump();
+    }, { once: true });
+    audio.src = URL.createObjectURL(source);
+  }
+
+  if (voice.uri && window.MediaSource && MediaSource.isTypeSupported(voice.type)) {
+    feed();
+  } else if (heard && voice.native) {
+    audio.preload = "none";
+    audio.src = voice.native[audio.canPlayType("application/vnd.apple.mpegurl") ? 0 : 1];
+    if (from) audio.addEventListener("loadedmetadata", () => (audio.currentTime = from), { once: true });
+  }
+  R.from = from;
+  R.start = () => {
+    R.started = true;
+    play.hidden = true;
+    look();
+    if (!heard) return more();
+    // Refused if the tap is forgotten: then the learner taps again.
+    const playing = audio.play();
+    if (playing) playing.catch(() => (play.hidden = !audio.paused));
+    R.pump();
+  };
+  play.onclick = () => R.start();
+  play.hidden = false;
+  const thrifty = navigator.connection && navigator.connection.saveData;
+  if (!thrifty && !memory.kept) look();
+  if (thrifty || memory.kept || R.seen) more();
+  setTimeout(more, 10000);
+})();

@@ -1,0 +1,146 @@
+//! The script and style that pages share, made from the small files of `player/`: joined, without comments and indentation
+//! (a learner pays by the megabyte, a reader of the sources does not), named by digest or written into the page.
+
+use super::Page;
+use crate::store::Caching;
+use crate::units::Digest;
+use std::sync::LazyLock;
+
+/// The loader and the style stand in every page: a first visit is one request before the voice is heard.
+static LOADER: LazyLock<String> = LazyLock::new(|| strip(include_str!("../../player/loader.js")));
+static STYLE: LazyLock<String> = LazyLock::new(|| strip(include_str!("../../player/page.css")));
+
+/// The rest, fetched after the first voice and the first slide. Order matters: each file uses what stands above it.
+const APP: [&str; 9] = [
+    include_str!("../../player/app/core.js"),
+    include_str!("../../player/app/kept.js"),
+    include_str!("../../player/app/keeping.js"),
+    include_str!("../../player/app/slides.js"),
+    include_str!("../../player/app/controls.js"),
+    include_str!("../../player/app/video.js"),
+    include_str!("../../player/app/captions.js"),
+    include_str!("../../player/app/search.js"),
+    include_str!("../../player/app/lists.js"),
+];
+
+/// The inline script, as it stands in the page.
+pub fn loader() -> &'static str {
+    &LOADER
+}
+
+/// The inline style, as it stands in the page.
+pub fn style() -> &'static str {
+    &STYLE
+}
+
+/// What a page may load and run: its own origin's files, media through object URLs, and of inline script and style exactly
+/// ours, by their digests: markup that slipped in could do nothing. In every page as `<meta>`, since a bucket sends no header.
+pub fn csp() -> &'static str {
+    static CSP: LazyLock<String> = LazyLock::new(|| {
+        format!(
+            "default-src 'self'; script-src 'self' 'sha256-{}'; style-src 'self' 'sha256-{}'; img-src 'self' data: blob:; \
+             media-src 'self' blob: data:; worker-src 'self' blob:; object-src 'none'; base-uri 'none'; form-action 'none'",
+            sha256(loader()),
+            sha256(style())
+        )
+    });
+    &CSP
+}
+
+/// What all pages share, at the root of the store: `app-*.js` and `hls-*.js` named by digest, and `sw.js`, whose name must stay.
+pub fn assets() -> Vec<Page> {
+    let app = format!("(function(){{\"use strict\";\n{}}})();\n", APP.map(strip).concat());
+    let worker = strip(include_str!("../../player/sw.js"));
+    let hls: &[u8] = include_bytes!("../../player/vendor/hls.min.js");
+    let script = |key: String, bytes: Vec<u8>, caching| Page { key, content_type: "text/javascript; charset=utf-8", bytes, caching };
+    // 64 bits: nobody chooses these bytes to collide, and names stay short in every page.
+    let named = |stem: &str, bytes: Vec<u8>| {
+        let key = format!("{stem}-{}.js", &Digest::of(&bytes).to_string()[..16]);
+        script(key, bytes, Caching::Immutable)
+    };
+    vec![named("app", app.into_bytes()), named("hls", hls.to_vec()), script("sw.js".into(), worker.into_bytes(), Caching::Revalidate)]
+}
+
+/// Without lines that are comments and without indentation. Sources keep comments on lines of their own and never begin
+/// a line of text with `//` or `/*`.
+fn strip(source: &str) -> String {
+    let mut out = String::with_capacity(source.len());
+    let mut comment = false;
+    for line in source.lines().map(str::trim) {
+        comment |= line.starts_with("/*");
+        if !comment && !line.is_empty() && !line.starts_with("//") {
+            out.push_str(line);
+            out.push('\n');
+        }
+        comment &= !line.ends_with("*/");
+    }
+    out
+}
+
+/// As CSP writes a digest.
+fn sha256(text: &str) -> String {
+    let hex = Digest::of(text.as_bytes()).to_string();
+    let bytes: Vec<u8> = (0..hex.len()).step_by(2).filter_map(|i| u8::from_str_radix(&hex[i..i + 2], 16).ok()).collect();
+    base64(&bytes)
+}
+
+/// RFC 4648, with padding.
+pub fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for three in bytes.chunks(3) {
+        let bits = three.iter().fold(0u32, |bits, b| bits << 8 | *b as u32) << (8 * (3 - three.len()));
+        for i in 0..4 {
+            match i <= three.len() {
+                true => out.push(LETTERS[(bits >> (18 - 6 * i)) as usize & 63] as char),
+                false => out.push('='),
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn gzip(text: &[u8]) -> usize {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(text).unwrap();
+        encoder.finish().unwrap().len()
+    }
+
+    /// The bars of the learner's page: its own code and style at most 20 kB, the inline loader at most 4 kB, compressed.
+    #[test]
+    fn the_pages_own_code_is_small() {
+        let app = &assets()[0];
+        let (inline, style, rest) = (gzip(loader().as_bytes()), gzip(style().as_bytes()), gzip(&app.bytes));
+        println!("compressed: loader {inline}, style {style}, app {rest} bytes");
+        assert!(inline <= 4_000, "{inline}");
+        assert!(inline + style + rest <= 20_000, "{}", inline + style + rest);
+    }
+
+    /// A word that the script asks for and no language has would be shown as "undefined".
+    #[test]
+    fn every_word_of_the_script_is_there() {
+        let words = crate::pages::words::Words::of("vi");
+        for use_ in APP.concat().split("words.").skip(1) {
+            let name: String = use_.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+            assert!(words.page.contains_key(&name), "{name}");
+        }
+    }
+
+    #[test]
+    fn stripping_leaves_the_code() {
+        assert_eq!(strip("/* a\n b */\n  // c\nlet x = 1; // d\n\n\ty(\"// e\");\n"), "let x = 1; // d\ny(\"// e\");\n");
+    }
+
+    #[test]
+    fn base64_is_that_of_the_rfc() {
+        let of = |s: &str| base64(s.as_bytes());
+        assert_eq!([of(""), of("f"), of("fo"), of("foo"), of("foobar")], ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYmFy"]);
+        // The digest of nothing, as every CSP manual has it.
+        assert_eq!(sha256(""), "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=");
+    }
+}

@@ -1,0 +1,203 @@
+// Lectures kept on the device: killed browsers, damaged pieces, no network, withdrawal.
+
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { mkdtemp, rm } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { executablePath } from "./chromium.mjs";
+import { LECTURE, eventually, hear, until } from "./page-start.mjs";
+
+const { chromium } = createRequire(import.meta.url)("playwright-core");
+
+// A Chromium that can be killed like a phone kills it: a process of its own with a profile that stays.
+async function browserOn(profile) {
+  const flags = ["--headless=new", "--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run", "--autoplay-policy=no-user-gesture-required", "--remote-debugging-port=0", `--user-data-dir=${profile}`, "about:blank"];
+  const child = spawn(executablePath, flags, { stdio: ["ignore", "ignore", "pipe"], detached: true });
+  const lines = createInterface({ input: child.stderr });
+  const address = await new Promise((done, failed) => {
+    lines.on("line", (line) => line.startsWith("DevTools listening on ") && done(line.slice(22).trim()));
+    child.once("exit", () => failed(new Error("Chromium ended")));
+  });
+  const browser = await chromium.connectOverCDP(address);
+  const ended = new Promise((done) => child.once("exit", done));
+  const kill = async () => {
+    try {
+      process.kill(-child.pid, "SIGKILL");
+    } catch {
+      // It is gone.
+    }
+    await ended;
+    await browser.close().catch(() => {});
+  };
+  return { page: async () => browser.contexts()[0].newPage(), kill };
+}
+
+// Smaller pieces, so that a lecture of seconds has enough of them.
+const small = (e) => (/\.html/.test(e.path) ? { change: (body) => Buffer.from(body.toString().replace(/"piece":\d+/, '"piece":16000')) } : undefined);
+const isPiece = (e, voice) => e.path === voice && e.range;
+const keepIt = async (page) => {
+  await page.click("#keep .act.main");
+  await page.waitForSelector("#keep .hint:has-text('Cần tải')");
+  await page.click("#keep .act.main");
+};
+const whole = (page) => page.waitForSelector("#keep .hint:has-text('Đã giữ trên máy')");
+
+export const tests = {
+  "a browser killed ten times while it keeps a lecture fetches no piece twice; then it plays without a network": async ({ site }) => {
+    const profile = await mkdtemp(join(tmpdir(), "rivulet-page-"));
+    let browser;
+    try {
+      let voice;
+      const complete = [];
+      let asked = () => {};
+      site.rule = (e) => {
+        if (!voice || !isPiece(e, voice)) return small(e);
+        const [, from, to] = e.range.match(/bytes=(\d+)-(\d+)/).map(Number);
+        return asked(from, to);
+      };
+      const begin = async () => {
+        browser = await browserOn(profile);
+        const page = await browser.page();
+        await page.goto(site.url + "khoa/ca.html");
+        await page.waitForSelector("#keep .act");
+        voice ??= await page.evaluate(() => new URL(window.rivulet.voice.uri, location).pathname);
+        return page;
+      };
+      let page = await begin();
+      for (let n = 0; n < 10; n += 1) {
+        // One piece gets through, the next is cut in its middle, and there the browser dies.
+        const cut = new Promise((done) => {
+          let through = 0;
+          asked = (from, to) => {
+            through += 1;
+            if (through < 2) return void complete.push([from, to]);
+            return { cutAfter: Math.floor((to - from) / 2), cut: false, onCut: done };
+          };
+        });
+        if (n === 0) await keepIt(page);
+        await cut;
+        await browser.kill();
+        page = await begin();
+      }
+      asked = (from, to) => void complete.push([from, to]);
+      // It goes on by itself.
+      await whole(page);
+      const froms = complete.map((c) => c[0]);
+      assert.equal(new Set(froms).size, froms.length, `fetched twice: ${froms.sort((a, b) => a - b)}`);
+      assert(froms.length >= 10, `only ${froms.length} pieces`);
+
+      await browser.kill();
+      site.down = true;
+      browser = await browserOn(profile);
+      page = await browser.page();
+      await page.goto(site.url + "khoa/ca.html");
+      await hear(page);
+      await until(page, 1);
+      for (const t of [70, 25]) {
+        await page.evaluate((t) => (window.rivulet.clock.currentTime = t), t);
+        await until(page, t + 0.5);
+      }
+      await page.waitForFunction(() => document.querySelector("#slide").naturalWidth > 0);
+      return { say: `${froms.length} pieces` };
+    } finally {
+      if (browser) await browser.kill();
+      await rm(profile, { recursive: true, force: true, maxRetries: 5 });
+    }
+  },
+
+  "a second visit starts from the kept shell; a page that is gone says so": async ({ site, page }) => {
+    const p = await page(LECTURE);
+    await hear(p);
+    await eventually(p, async () => (await (await caches.open("rivulet-shell-1")).keys()).length >= 2);
+    // Pages and scripts are not answered any more; media are.
+    site.rule = (e) => (/html|app-/.test(e.path) ? { status: 503 } : undefined);
+    const q = await p.context().newPage();
+    await q.goto(site.url + LECTURE);
+    await hear(q);
+    await q.waitForFunction(() => !document.querySelector("#mode").disabled);
+    await q.close();
+    // Withdrawn: the page, its blobs and its line in the list are gone, and only this device has the page.
+    site.rule = (e) => {
+      if (/search\.json/.test(e.path)) return { change: () => Buffer.from('{"lectures":[["ca","Ca","",0]]}') };
+      return /html|blobs/.test(e.path) ? { status: 404 } : undefined;
+    };
+    await p.goto(site.url + LECTURE);
+    await p.click("#play");
+    await p.waitForFunction(() => /rút lại/.test(document.querySelector("#note").textContent));
+    assert.equal(await p.evaluate(async () => (await (await caches.open("rivulet-shell-1")).keys()).filter((k) => k.url.endsWith("bai.html")).length), 0);
+    return { expected: [/404|503/] };
+  },
+
+  "a piece that arrives damaged is fetched again, and one that stays so is refused": async ({ site, page }) => {
+    let bad = 1;
+    let tries = 0;
+    const p = await page(LECTURE);
+    const voice = await p.evaluate(() => new URL(window.rivulet.voice.uri, location).pathname);
+    const spoil = (body) => {
+      body[body.length >> 1] ^= 1;
+      return body;
+    };
+    site.rule = (e) => (isPiece(e, voice) && ((tries += 1), bad-- > 0) ? { change: spoil } : undefined);
+    await keepIt(p);
+    await whole(p);
+    assert.equal(tries, 2);
+    await p.click("#keep .act");
+    await p.click("#keep .act:has-text('Chạm lần nữa')");
+    await p.waitForSelector("#keep .act.main:has-text('Giữ lại')");
+    assert.equal(await p.evaluate(async () => (await indexedDB.databases()).length), 1);
+    // Another phone, another copy in the cache: this one stays damaged.
+    [bad, tries] = [99, 0];
+    const q = await page(LECTURE);
+    await keepIt(q);
+    await q.waitForSelector("#keep .act:has-text('Tải tiếp')");
+    assert.equal(tries, 3);
+    assert.match(await q.textContent("#keep .hint"), /hỏng/);
+    assert.equal(await q.evaluate((voice) => new Promise((done) => {
+      indexedDB.open("rivulet").onsuccess = (e) => (e.target.result.transaction("pieces").objectStore("pieces").getAllKeys().onsuccess = (r) => done(r.target.result.filter((k) => k.startsWith(voice)).length));
+    }), voice), 0);
+  },
+
+  "a module is kept from the course page, and a lecture that was withdrawn is dropped": async ({ site, page }) => {
+    const p = await page("khoa/index.html");
+    const box = p.locator(".module").first();
+    await box.locator(".act.main").click();
+    await box.locator(".hint:has-text('Cần tải')").waitFor();
+    await box.locator(".act.main").click();
+    await box.locator(".hint:has-text('Đã giữ trên máy')").waitFor();
+    await p.waitForSelector("li[data-lecture=bai] .marks:has-text('trên máy')");
+    site.down = true;
+    await p.goto(`${site.url}${LECTURE}`);
+    await hear(p);
+    await until(p, 0.5);
+    site.down = false;
+    // An answer that is no list, as a café's sign-in page gives, takes nothing away.
+    const count = () => new Promise((done) => {
+      indexedDB.open("rivulet").onsuccess = (e) => (e.target.result.transaction("pieces").objectStore("pieces").count().onsuccess = (r) => done(r.target.result));
+    });
+    let asked = 0;
+    site.rule = (e) => (/search\.json$/.test(e.path) ? ((asked += 1), { change: () => Buffer.from("<html>Wi-Fi</html>") }) : undefined);
+    await p.goto(`${site.url}khoa/index.html`);
+    await p.waitForSelector("li[data-lecture=bai] .marks:has-text('trên máy')");
+    await p.waitForLoadState("networkidle");
+    assert.equal(asked, 1);
+    assert((await p.evaluate(count)) > 3);
+    site.rule = (e) => (/search\.json$/.test(e.path) ? { change: () => Buffer.from('{"lectures":[["ca","Ca","",0]]}') } : undefined);
+    await p.goto(`${site.url}khoa/index.html`);
+    await eventually(p, () => new Promise((done) => {
+      indexedDB.open("rivulet").onsuccess = (e) => (e.target.result.transaction("pieces").objectStore("pieces").count().onsuccess = (r) => done(r.target.result === 0));
+    }));
+    return { expected: [/ERR_|Failed to load/] };
+  },
+
+  "where there is no service worker, the page says so and offers the small file": async ({ page, site }) => {
+    const p = await page();
+    await p.addInitScript(() => Object.defineProperty(Navigator.prototype, "serviceWorker", { get: () => undefined }));
+    await p.goto(site.url + LECTURE);
+    await p.waitForSelector("#keep .hint:has-text('MP4')");
+    assert.match(await p.getAttribute("#keep a.act", "href"), /\.mp4$/);
+    await hear(p);
+  },
+};
