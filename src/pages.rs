@@ -9,11 +9,13 @@ mod html;
 mod lecture;
 mod lists;
 mod view;
+mod withdrawn;
 mod words;
 
 pub use lecture::package_pages;
 pub use lists::index_page;
 pub use view::{CourseSummary, CourseView, FileView, LectureView, ModuleView, WayView, ways_of};
+pub use withdrawn::withdrawn_page;
 
 use crate::store::Caching;
 use crate::units::Digest;

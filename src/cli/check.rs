@@ -16,7 +16,7 @@ pub struct Args {
     #[arg(required_unless_present = "rules")]
     target: Option<String>,
     /// Put right what can be put right in a store: write pages again that disagree with the current release, and take away
-    /// damaged objects that only earlier releases name and what interrupted writes left. A damaged object that learners see
+    /// damaged objects that only earlier releases name, what killed publishers left and withdrawn lectures. A damaged object that learners see
     /// now is only reported: publish with --refresh sends it again.
     #[arg(long)]
     repair: bool,
