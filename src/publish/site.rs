@@ -58,8 +58,9 @@ pub(super) async fn refresh(store: &dyn Store, course: &str, ctx: &Ctx) -> Resul
         for change in changes {
             match change {
                 Change::Write(key, bytes, caching) => {
-                    if key.as_str().ends_with("index.html") {
-                        // Lists name pages: those must really be there.
+                    // Pages name assets, and lists name pages: those must really be there.
+                    let asset = |key: &Key| !key.as_str().contains('/');
+                    if key.as_str().ends_with("index.html") || (!asset(&key) && written.iter().any(asset)) {
                         all_there(store, course, &mut written).await?;
                     }
                     store.put(&key, Body::Bytes(&bytes), caching, Precondition::None).await?;

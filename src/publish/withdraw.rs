@@ -95,7 +95,13 @@ async fn run(
     }
     held.change(purpose(objects.iter().cloned().collect())).await.map_err(early)?;
 
-    let release = take_out_of_current(store, course, lecture, &shelf, ctx).await.map_err(early)?;
+    let release = take_out_of_current(store, course, lecture, &shelf, ctx)
+        .await
+        // After any other error the pointer may have moved: the intent must go on saying what is to be deleted.
+        .map_err(|e| {
+            let begun = !matches!(e.kind(), Kind::NotFound | Kind::Conflict);
+            (e, begun)
+        })?;
     pages_agree(store, course, &release, ctx).await.map_err(late)?;
     let releases = strip(store, course, held).await.map_err(late)?;
     // Read again: a publisher of another course may have come to name one of them since.

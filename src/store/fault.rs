@@ -1,4 +1,4 @@
-//! A store that fails when told to, and lets a reader look after every operation.
+//! A store that fails when told to, and lets a reader look after every write.
 
 use super::{Body, BoxFuture, Caching, Key, Listed, Meta, Precondition, Store};
 use crate::error::{Error, Kind, Result};
@@ -21,7 +21,7 @@ pub enum Fault {
     Vanishes(usize),
 }
 
-/// What a reader sees between two operations; panics when something is wrong.
+/// What a reader sees between two writes; panics when something is wrong.
 pub type Look<'a> = &'a (dyn Fn() + Send + Sync);
 
 /// Passes operations on to a store until the fault strikes; counts them.
@@ -41,6 +41,8 @@ impl<'a> FailNth<'a> {
     /// `lie`: what a liar says instead of doing it; `None` for what only reads.
     async fn run<T>(&self, lie: Option<T>, operation: impl Future<Output = Result<T>>) -> Result<T> {
         let n = self.count.fetch_add(1, Ordering::SeqCst);
+        // Nothing that a reader could see changes by reading.
+        let writes = lie.is_some();
         let planted = || Err(Error::new(Kind::Unavailable, format!("planted fault at operation {n}")));
         match (self.fault, lie) {
             (Some(Fault::Once(at)), _) if n == at => return planted(),
@@ -53,7 +55,9 @@ impl<'a> FailNth<'a> {
             _ => {}
         }
         let outcome = operation.await;
-        (self.after_each)();
+        if writes {
+            (self.after_each)();
+        }
         match self.fault {
             Some(Fault::AnswerLost(at)) if n == at => planted(),
             _ => outcome,
