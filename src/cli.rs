@@ -10,12 +10,14 @@ mod pipelines;
 mod plan;
 mod printer;
 mod probe;
+mod prune;
 mod publish;
 mod recording;
 mod releases;
 mod rollback;
 mod serve;
 mod studio;
+mod withdraw;
 
 pub use printer::Printer;
 
@@ -62,6 +64,10 @@ enum Command {
     Diff(diff::Args),
     /// Make an earlier release of a course current again.
     Rollback(rollback::Args),
+    /// Delete old releases, and objects that nothing needs any more.
+    Prune(prune::Args),
+    /// Take a lecture out of a course for good: out of all releases, its objects deleted.
+    Withdraw(withdraw::Args),
     /// One piece of media work in a process of its own; Rivulet starts these itself.
     #[command(hide = true)]
     Child {
@@ -75,7 +81,7 @@ pub fn run(cli: Cli) -> ExitCode {
         return ExitCode::from(child(verb));
     }
     let printer = Arc::new(Printer::new(cli.json, cli.quiet));
-    let ctx = Ctx { cancel: Default::default(), progress: printer.clone() };
+    let ctx = Ctx { cancel: Default::default(), progress: printer.clone(), clock: Arc::new(crate::clock::SystemClock) };
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(e) => {
@@ -136,6 +142,8 @@ async fn dispatch(command: Command, printer: &Printer, ctx: &Ctx) -> Result<u8> 
         Command::Releases(args) => releases::run(args, printer, ctx).await,
         Command::Diff(args) => diff::run(args, printer, ctx).await,
         Command::Rollback(args) => rollback::run(args, printer, ctx).await,
+        Command::Prune(args) => prune::run(args, printer, ctx).await,
+        Command::Withdraw(args) => withdraw::run(args, printer, ctx).await,
         Command::Child { .. } => unreachable!("children are served before the runtime starts"),
     }
 }

@@ -58,3 +58,42 @@ impl Clock for SystemClock {
         Box::pin(tokio::time::sleep(span))
     }
 }
+
+#[cfg(test)]
+pub mod manual {
+    //! A clock that stands still until it is moved.
+
+    use super::*;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    /// Whoever waits on it moves it on.
+    #[derive(Default)]
+    pub struct ManualClock(AtomicU64);
+
+    impl ManualClock {
+        pub fn advance(&self, span: Duration) {
+            self.0.fetch_add(span.as_millis() as u64, Ordering::SeqCst);
+        }
+    }
+
+    impl Clock for ManualClock {
+        fn now(&self) -> Duration {
+            Duration::from_millis(self.0.load(Ordering::SeqCst))
+        }
+        fn wall(&self) -> SystemTime {
+            SystemTime::UNIX_EPOCH + self.now()
+        }
+        fn sleep(&self, span: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+            self.advance(span);
+            // Others have their turn meanwhile.
+            let mut waited = false;
+            Box::pin(std::future::poll_fn(move |cx| match std::mem::replace(&mut waited, true) {
+                true => std::task::Poll::Ready(()),
+                false => {
+                    cx.waker().wake_by_ref();
+                    std::task::Poll::Pending
+                }
+            }))
+        }
+    }
+}

@@ -9,15 +9,16 @@ mod parse;
 pub use parse::is_language;
 
 use crate::error::{Error, Kind, Result, ResultExt};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Names that a store needs at its top; lecture ids keep clear of them too, so that `<lecture>.html` never is `index.html`.
-pub const RESERVED: [&str; 3] = ["blobs", "courses", "index"];
+pub const RESERVED: [&str; 4] = ["blobs", "courses", "index", "intents"];
 
 /// A text in one language or several, by BCP 47 tag: `{"vi": "Viêm phổi", "en": "Pneumonia"}`. Never empty.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Text(pub BTreeMap<String, String>);
 
@@ -29,7 +30,7 @@ impl Text {
 }
 
 /// The part of a recording that is the lecture, in seconds of the recording (several files count as one).
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Trims {
     #[serde(default)]
     pub start_s: f64,

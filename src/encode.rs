@@ -28,10 +28,11 @@ use crate::plan::{Plan, Request};
 use crate::probe::Source;
 use crate::profile::Profile;
 use crate::progress::Ctx;
-use crate::units::MediaTime;
+use crate::units::{Digest, MediaTime};
 use crate::voice as sound;
 use crate::voice::units::Units;
 use crate::workdir::{Claim, WorkDir};
+use chunkfile::Part;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -133,9 +134,29 @@ impl Encode {
     /// The whole way to a package at `out`, or in the plan's work directory. What an earlier run finished is used.
     pub async fn run(&self, work: &WorkDir, out: Option<&Path>, ctx: &Ctx) -> Result<Done> {
         out.map(|out| commit::refuse_foreign(out, &self.recordings)).transpose()?;
-        let Decided { plan, sources, seen } = self.plan(work, ctx).await?;
-        let claim = work.claim(&plan.work, ctx).await?;
-        let inside = claim.dir().join("package");
+        let decided = self.plan(work, ctx).await?;
+        let claim = work.claim(&decided.plan.work, ctx).await?;
+        self.make(decided, Part::Whole, work, claim, out, ctx).await
+    }
+
+    /// A package of the lowest rung alone, with voice, slides and `floor.mp4`, in the plan's work directory; [`Encode::run`]
+    /// then takes its pictures from there. `None` where the whole is there already, has no other rung, or lasts less than
+    /// `least_s` seconds.
+    pub async fn floor(&self, work: &WorkDir, least_s: f64, ctx: &Ctx) -> Result<Option<Done>> {
+        let mut decided = self.plan(work, ctx).await?;
+        let claim = work.claim(&decided.plan.work, ctx).await?;
+        let short = decided.plan.duration().seconds() < least_s || decided.plan.rungs.len() < 2;
+        if short || commit::already_there(&claim.dir().join(place(Part::Whole)), &decided.plan)?.is_some() {
+            return Ok(None);
+        }
+        decided.plan.rungs.truncate(1);
+        decided.plan.digest = Digest::of(format!("the floor of {}", decided.plan.digest).as_bytes());
+        self.make(decided, Part::Floor, work, claim, None, ctx).await.map(Some)
+    }
+
+    async fn make(&self, decided: Decided, part: Part, work: &WorkDir, claim: Claim, out: Option<&Path>, ctx: &Ctx) -> Result<Done> {
+        let Decided { plan, sources, seen } = decided;
+        let inside = claim.dir().join(place(part));
         let out = out.unwrap_or(&inside);
         if let Some(package) = commit::already_there(out, &plan)? {
             ctx.note(format!("{} is complete already", out.display()));
@@ -158,7 +179,7 @@ impl Encode {
         let permits = Arc::new(tokio::sync::Semaphore::new(width));
         // The voice goes first: it is one long job, and nothing can be heard without it.
         let first = permits.clone().acquire_owned().await.map_err(|e| Error::bug("the queue is closed").caused_by(e))?;
-        let jobs = queue::jobs(&plan, &sources, &seen, &self.fragments, &claim);
+        let jobs = queue::jobs(&plan, part, &sources, &seen, &self.fragments, &claim);
         let pictures = queue::run(&plan, jobs, permits.clone(), ctx);
         // Beside the chunks: a slide is read by one thread while they fill the other cores.
         let stills = stills::run(stills::jobs(&plan, &sources, &seen, &self.fragments, claim.dir(), work), permits.clone(), ctx);
@@ -176,7 +197,7 @@ impl Encode {
         pictures?;
         let stills = stills?;
 
-        let health = queue::health(&plan, &claim);
+        let health = queue::health(&plan, part, &claim);
         let mut warnings = plan.problems.clone();
         warnings.extend(voices.warnings);
         warnings.extend(health.warning());
@@ -219,7 +240,7 @@ impl Encode {
                     return Err(Error::new(Kind::Cancelled, "stopped").hint("run the same command again: it goes on from what is finished"));
                 }
                 commit::build(&out, &plan.digest, |stage| {
-                    assemble::assemble(&plan, &dir, voices.units, voices.loudness, &captions, package, stage)
+                    assemble::assemble(&plan, part, &dir, voices.units, voices.loudness, &captions, package, stage)
                 })
             }
         })
@@ -262,6 +283,14 @@ impl Encode {
         let made = sound::voice(&job, dir, ctx).await?;
         let units = [made.opus, made.aac].into_iter().flatten().map(|p| Units::open(&p)).collect::<Result<Vec<_>>>()?;
         Ok(Voices { units, loudness: Some(made.loudness), warnings: made.warnings, lost: made.lost })
+    }
+}
+
+/// Where a package lies in its plan's work directory.
+fn place(part: Part) -> &'static str {
+    match part {
+        Part::Whole => "package",
+        Part::Floor => "floor",
     }
 }
 

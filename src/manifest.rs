@@ -2,20 +2,28 @@
 //! Pure data and pure functions; docs/manifest.md is the same in prose. Releases hold no clock time, so the same course
 //! gives the same bytes.
 
+mod diff;
+pub mod schema;
+mod withdrawn;
+
+pub use diff::{Diff, diff};
+pub use withdrawn::Tombstone;
+
 use crate::course::{Text, Trims};
 use crate::error::{Error, Kind, Result, ResultExt};
 use crate::package::FileEntry;
 pub use crate::package::slides::Chapter;
 use crate::store::Key;
 use crate::units::Digest;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Of `releases/<n>.json` and `current.json`.
 pub const FORMAT: u32 = 1;
 
 /// `courses/<id>/current.json`: the one mutable thing that decides what learners see.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Current {
     /// [`FORMAT`].
     pub format: u32,
@@ -31,10 +39,14 @@ pub struct Current {
     pub language: String,
     pub lectures: usize,
     pub duration_s: f64,
+    /// Lectures that were taken out of the course; absent where none was. Here and not in a release, since going back to an
+    /// earlier one must not lose it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub withdrawn: Vec<Tombstone>,
 }
 
 /// How complete a release is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
     /// Some lectures are there with their floor alone.
@@ -53,7 +65,7 @@ impl std::fmt::Display for Stage {
 }
 
 /// `courses/<id>/releases/<n>.json`: immutable.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Release {
     /// [`FORMAT`].
     pub format: u32,
@@ -75,13 +87,13 @@ pub struct Release {
     pub lectures: Vec<Lecture>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Module {
     pub id: String,
     pub title: Text,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Lecture {
     pub id: String,
     pub title: Text,
@@ -98,6 +110,9 @@ pub struct Lecture {
     /// A part of the recording was lost; learners see what could be read.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub partial: bool,
+    /// Only the lowest rung is there yet; the others follow in a later release.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub floor_only: bool,
     /// Lowest first. `bytes` are those of the video alone.
     pub rungs: Vec<Rung>,
     pub voices: Vec<Voice>,
@@ -116,7 +131,7 @@ pub struct Lecture {
 }
 
 /// What a lecture was encoded from: it is encoded again only when this changes.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Source {
     /// In order. Without their names: releases are public, and recordings are called after patients.
     pub recordings: Vec<Recording>,
@@ -132,7 +147,7 @@ pub struct Source {
 }
 
 /// One file of a recording.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Recording {
     pub sha256: Digest,
     pub bytes: u64,
@@ -149,7 +164,7 @@ impl Source {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Rung {
     pub name: String,
     pub codec: String,
@@ -160,7 +175,7 @@ pub struct Rung {
     pub peak_bps: u64,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Voice {
     pub name: String,
     pub codec: String,
@@ -170,7 +185,7 @@ pub struct Voice {
 }
 
 /// A slide: when it is shown, and its still. What was read on it is in the package's `slides.vtt` and `package.json`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Slide {
     /// In `objects`: `slides/0001.webp`.
     pub file: String,
@@ -181,7 +196,7 @@ pub struct Slide {
 }
 
 /// An immutable object of the store.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Object {
     /// From the store's root: `blobs/ab/ab12….mp4`.
     pub key: String,
@@ -209,7 +224,7 @@ impl Object {
 }
 
 /// A file of the author's that learners may download.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Attachment {
     /// The author's file name.
     pub name: String,
@@ -264,8 +279,8 @@ pub fn from_json<T: DeserializeOwned>(bytes: &[u8], key: &Key) -> Result<T> {
 }
 
 impl Release {
-    /// The pointer at this release, whose file has these bytes.
-    pub fn pointer(&self, file: &[u8]) -> Current {
+    /// The pointer at this release, whose file has these bytes, in a course with these tombstones.
+    pub fn pointer(&self, file: &[u8], withdrawn: Vec<Tombstone>) -> Current {
         Current {
             format: FORMAT,
             course: self.course.clone(),
@@ -277,11 +292,16 @@ impl Release {
             language: self.language.clone(),
             lectures: self.lectures.len(),
             duration_s: self.lectures.iter().map(|l| l.duration_s).sum(),
+            withdrawn,
         }
     }
     /// Whether learners would see the same: all but the release's own numbers.
     pub fn same_content(&self, other: &Release) -> bool {
         Release { release: 0, previous: None, ..self.clone() } == Release { release: 0, previous: None, ..other.clone() }
+    }
+    /// What the lectures make it.
+    pub fn stage_of(lectures: &[Lecture]) -> Stage {
+        if lectures.iter().any(|l| l.floor_only) { Stage::Floor } else { Stage::Full }
     }
     /// The lectures that lack a part of their recording.
     pub fn partial(&self) -> Vec<String> {
@@ -307,167 +327,5 @@ impl Lecture {
     }
 }
 
-/// What is different between two releases, for people who are about to replace one by the other.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Diff {
-    pub added: Vec<String>,
-    pub removed: Vec<String>,
-    /// Other pictures or sound.
-    pub reencoded: Vec<String>,
-    /// The same pictures and sound with another title, presenter, module, order of prerequisites, captions or handout.
-    pub edited: Vec<String>,
-    /// The course's own title, language, licence or modules, or the order of lectures.
-    pub course_edited: bool,
-    /// Objects that the new one needs and the old one did not.
-    pub new_objects: usize,
-    pub new_bytes: u64,
-    /// Of the new objects, those of lectures that were there before: what learners who keep them would fetch again.
-    pub again_bytes: u64,
-}
-
-/// From one release to another.
-pub fn diff(old: &Release, new: &Release) -> Diff {
-    let mut diff = Diff::default();
-    let known: BTreeSet<&str> = old.objects().into_keys().collect();
-    diff.removed = old.lectures.iter().filter(|l| new.lecture(&l.id).is_none()).map(|l| l.id.clone()).collect();
-    for lecture in &new.lectures {
-        let list = match old.lecture(&lecture.id) {
-            None => &mut diff.added,
-            Some(before) if before.objects != lecture.objects => &mut diff.reencoded,
-            Some(before) if before != lecture => &mut diff.edited,
-            Some(_) => continue,
-        };
-        list.push(lecture.id.clone());
-    }
-    let order = |r: &Release, other: &Release| {
-        r.lectures.iter().filter(|l| other.lecture(&l.id).is_some()).map(|l| l.id.clone()).collect::<Vec<_>>()
-    };
-    diff.course_edited = (&old.title, &old.language, &old.licence, &old.modules) != (&new.title, &new.language, &new.licence, &new.modules)
-        || order(old, new) != order(new, old);
-    for (_, object) in new.objects().into_iter().filter(|(key, _)| !known.contains(key)) {
-        diff.new_objects += 1;
-        diff.new_bytes += object.bytes;
-    }
-    let again: BTreeMap<&str, u64> = new
-        .lectures
-        .iter()
-        .filter(|l| old.lecture(&l.id).is_some())
-        .flat_map(Lecture::all_objects)
-        .filter(|o| !known.contains(o.key.as_str()))
-        .map(|o| (o.key.as_str(), o.bytes))
-        .collect();
-    diff.again_bytes = again.values().sum();
-    diff
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn object(name: &str) -> Object {
-        Object::of(&FileEntry { sha256: Digest::of(name.as_bytes()), bytes: name.len() as u64 }, name)
-    }
-
-    fn lecture(id: &str, files: &[&str]) -> Lecture {
-        Lecture {
-            id: id.into(),
-            title: Text(BTreeMap::from([("vi".into(), id.to_uppercase())])),
-            module: None,
-            presenter: None,
-            prerequisites: vec![],
-            duration_s: 60.0,
-            source: Source {
-                recordings: vec![],
-                profile: "p".into(),
-                profile_sha256: Digest::of(b"p"),
-                trims: None,
-                captions: BTreeMap::new(),
-            },
-            plan: Digest::of(id.as_bytes()),
-            partial: false,
-            rungs: vec![],
-            voices: vec![],
-            objects: files.iter().map(|f| (f.to_string(), object(f))).collect(),
-            slides: Vec::new(),
-            chapters: Vec::new(),
-            captions: BTreeMap::new(),
-            handout: None,
-        }
-    }
-
-    fn release(n: u64, lectures: Vec<Lecture>) -> Release {
-        let title = Text(BTreeMap::from([("vi".into(), "C".into())]));
-        let previous = (n > 1).then(|| n - 1);
-        Release {
-            format: 1,
-            course: "c".into(),
-            release: n,
-            previous,
-            stage: Stage::Full,
-            title,
-            language: "vi".into(),
-            licence: None,
-            modules: vec![],
-            lectures,
-        }
-    }
-
-    #[test]
-    fn manifests_read_back_and_foreign_formats_are_refused() {
-        let mut r = release(3, vec![lecture("a", &["v.mp4"])]);
-        r.lectures[0].handout = Some(Attachment { name: "Bài 1.pdf".into(), object: object("x.pdf") });
-        r.lectures[0].source.trims = Some(Trims { start_s: 1.5, end_s: None });
-        let key = release_key("c", 3).unwrap();
-        let bytes = to_json(&r).unwrap();
-        assert_eq!(from_json::<Release>(&bytes, &key).unwrap(), r);
-        let newer = String::from_utf8(bytes.clone()).unwrap().replace("\"format\": 1", "\"format\": 2");
-        assert_eq!(from_json::<Release>(newer.as_bytes(), &key).unwrap_err().kind(), Kind::Unsupported);
-        assert_eq!(from_json::<Release>(&bytes[..bytes.len() / 2], &key).unwrap_err().kind(), Kind::Corrupt);
-    }
-
-    #[test]
-    fn names_of_blobs_hold_the_digest_and_a_plain_extension() {
-        let d = Digest::of(b"");
-        assert!(blob_name(&d, "v-720p.mp4").ends_with("b855.mp4") && blob_name(&d, "v").starts_with("blobs/e3/e3b0"));
-        for odd in ["noext", "a.", "a.tài", "a.averylongone", "a.m/4"] {
-            assert!(blob_name(&d, odd).ends_with(".bin"), "{odd}");
-        }
-        assert!(blob_name(&d, "SLIDES.PDF").ends_with(".pdf"));
-    }
-
-    /// A manifest that was tampered with must not make us read, or write, elsewhere.
-    #[test]
-    fn an_object_is_named_by_its_digest_or_refused() {
-        let good = object("a.mp4");
-        assert!(good.key().is_ok());
-        for key in
-            ["blobs/../etc/passwd", "index.html", "blobs/", "blobs/é", &good.key.replace("blobs/", "blobs/x"), &format!("{}/x", good.key)]
-        {
-            assert!(Object { key: key.to_string(), ..good.clone() }.key().is_err(), "{key}");
-        }
-        assert!(Object { sha256: Digest::of(b"other"), ..good }.key().is_err());
-    }
-
-    #[test]
-    fn release_numbers_come_from_their_keys() {
-        assert_eq!(release_number(&release_key("c", 12).unwrap()), Some(12));
-        for odd in ["courses/c/releases/012.json", "courses/c/releases/+1.json", "courses/c/current.json", "courses/c/releases/1.txt"] {
-            assert_eq!(release_number(&Key::new(odd).unwrap()), None, "{odd}");
-        }
-    }
-
-    #[test]
-    fn a_diff_tells_reencoded_from_edited_lectures() {
-        let old = release(1, vec![lecture("a", &["a.mp4"]), lecture("b", &["b.mp4"]), lecture("c", &["c.mp4"])]);
-        let mut new = release(2, vec![lecture("a", &["a.mp4"]), lecture("b", &["bb.mp4"]), lecture("d", &["d.mp4", "bb.mp4"])]);
-        assert_eq!(diff(&old, &old), Diff::default());
-        new.lectures[0].presenter = Some("Hoa".into());
-        let found = diff(&old, &new);
-        assert_eq!((found.added, found.removed), (vec!["d".to_string()], vec!["c".to_string()]));
-        assert_eq!((found.edited, found.reencoded), (vec!["a".to_string()], vec!["b".to_string()]));
-        assert_eq!((found.new_objects, found.new_bytes, found.again_bytes), (2, 11, 6));
-        assert!(!found.course_edited);
-        let turned = release(2, old.lectures.iter().rev().cloned().collect());
-        assert!(diff(&old, &turned).course_edited && turned.same_content(&turned.clone()) && !turned.same_content(&old));
-    }
-}
+mod tests;

@@ -12,12 +12,14 @@ mod lists;
 pub mod media;
 pub mod search;
 mod view;
+mod withdrawn;
 mod words;
 
 pub use code::{assets, csp};
 pub use lecture::package_pages;
 pub use lists::index_page;
 pub use view::{CourseSummary, CourseView, FileView, LectureView, ModuleView, WayView, ways_of};
+pub use withdrawn::withdrawn_page;
 
 use crate::store::Caching;
 

@@ -1,5 +1,6 @@
 //! What the library says while it works. It emits [`Event`] values and never draws; `cli/printer` does.
 
+use crate::clock::{Clock, SystemClock};
 use std::sync::Arc;
 
 /// One thing that happened. `task` names a lecture or file; `stage` what is done to it.
@@ -34,17 +35,18 @@ impl Progress for Silent {
     fn event(&self, _: Event) {}
 }
 
-/// What every long-running function is given: a way to be stopped and a way to talk.
+/// What every long-running function is given: a way to be stopped, a way to talk, and the time.
 #[derive(Clone)]
 pub struct Ctx {
     pub cancel: tokio_util::sync::CancellationToken,
     pub progress: Arc<dyn Progress>,
+    pub clock: Arc<dyn Clock>,
 }
 
 impl Ctx {
     /// Never cancelled, says nothing.
     pub fn silent() -> Self {
-        Ctx { cancel: Default::default(), progress: Arc::new(Silent) }
+        Ctx { cancel: Default::default(), progress: Arc::new(Silent), clock: Arc::new(SystemClock) }
     }
     pub fn note(&self, message: impl Into<String>) {
         self.progress.event(Event::Note { message: message.into() });

@@ -18,6 +18,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
 
@@ -86,6 +87,17 @@ pub struct Meta {
     pub version: String,
 }
 
+/// One line of a list.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Listed {
+    pub key: Key,
+    /// As [`Meta::bytes`].
+    pub bytes: u64,
+    /// When these bytes were put, by the store's own clock: `LastModified` of S3, a file's mtime. Whole seconds do. Ages are
+    /// only ever the difference of two such times, so a studio whose clock is wrong deletes nothing too early.
+    pub modified: SystemTime,
+}
+
 /// What a conditional write asks of the object that is there now.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Precondition {
@@ -130,9 +142,11 @@ pub trait Store: Send + Sync {
     fn head<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Option<Meta>>;
     /// Whole or not at all: a reader never sees half an object, and what is acknowledged survives a power cut.
     fn put<'a>(&'a self, key: &'a Key, body: Body<'a>, caching: Caching, when: Precondition) -> BoxFuture<'a, Meta>;
-    /// Every key below a prefix (empty, or ending in `/`) with the bytes that are stored, sorted by key, in as few requests as
-    /// the store can. No versions: a directory would have to read every object for them.
-    fn list<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Vec<(Key, u64)>>;
+    /// Every key below a prefix (empty, or ending in `/`) with the bytes that are stored and when it was put, sorted by key, in
+    /// as few requests as the store can. It must show every put that was acknowledged and no object that was deleted before it
+    /// began (S3's strong consistency): publishing and pruning at once rely on it. No versions: a directory would have to
+    /// read every object for them.
+    fn list<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Vec<Listed>>;
     /// Gone afterwards; no error where nothing was.
     fn delete<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, ()>;
     /// Removes what interrupted puts of ours left behind and nobody is writing now; gives their number.

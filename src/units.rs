@@ -270,6 +270,15 @@ impl TryFrom<String> for Digest {
         s.parse()
     }
 }
+impl schemars::JsonSchema for Digest {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Digest".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "string", "pattern": "^[0-9a-f]{64}$", "description": "SHA-256, 64 hex digits" })
+    }
+}
+
 impl From<Digest> for String {
     fn from(d: Digest) -> String {
         d.to_string()

@@ -18,7 +18,7 @@ pub struct Args {
     #[arg(required_unless_present = "rules")]
     target: Option<String>,
     /// Put right what can be put right in a store: write pages again that disagree with the current release, and take away
-    /// damaged objects that only earlier releases name and what interrupted writes left. A damaged object that learners see
+    /// damaged objects that only earlier releases name, what killed publishers left and withdrawn lectures. A damaged object that learners see
     /// now is only reported: publish with --refresh sends it again.
     #[arg(long)]
     repair: bool,
@@ -152,7 +152,7 @@ async fn whole_store(name: &str, repair: bool, url: Option<String>, printer: &Pr
 
 /// A few objects of each sort, fetched as a learner's browser does.
 async fn on_the_web(store: &dyn Store, base: String, ctx: &Ctx) -> Result<Vec<Finding>> {
-    let keys: Vec<Key> = store.list("").await?.into_iter().map(|(key, _)| key).collect();
+    let keys: Vec<Key> = store.list("").await?.into_iter().map(|l| l.key).collect();
     let blob = |ext: &'static str| move |k: &str| k.starts_with("blobs/") && k.ends_with(ext);
     let sorts: [&dyn Fn(&str) -> bool; 6] = [
         &|k| k == "index.html",

@@ -7,7 +7,7 @@ use crate::pipeline::Fragments;
 use crate::progress::Ctx;
 use crate::publish::{self, Forecast, Options, Published};
 use crate::store::{self, Expect, Via};
-use crate::units::{Bitrate, Bytes};
+use crate::units::{Bitrate, Bytes, MediaTime};
 use crate::workdir::WorkDir;
 use std::path::PathBuf;
 
@@ -27,12 +27,19 @@ pub struct Args {
     /// Say what would be encoded and sent, and do nothing.
     #[arg(long)]
     dry_run: bool,
-    /// Most bits a second to send to a bucket, headers and all connections included: 512k, 2M.
+    /// Most bits a second to send to a bucket, headers and all connections included: 512k, 2M. With --dry-run the time is told.
     #[arg(long, value_name = "RATE", value_parser = uplink)]
     uplink: Option<Bitrate>,
     /// Encode every lecture whose recording is here, changed or not (after an upgrade of rivulet).
     #[arg(long)]
     refresh: bool,
+    /// New lectures of at least so many seconds are published with their floor first, to be watched while the rest is made;
+    /// shorter ones are there whole within minutes.
+    #[arg(long, value_name = "SECONDS", default_value_t = 300.0)]
+    floor_from: f64,
+    /// Publish a lecture again that was withdrawn; may be given several times.
+    #[arg(long, value_name = "LECTURE")]
+    restore: Vec<String>,
     /// Chunks side by side [default: as many as cores, less where memory is short].
     #[arg(long)]
     jobs: Option<usize>,
@@ -49,10 +56,11 @@ pub async fn run(args: Args, printer: &Printer, ctx: &Ctx) -> Result<u8> {
         work: WorkDir::open(args.work_dir.clone())?,
         fragments: Fragments::load(args.pipelines.as_deref())?,
         jobs: args.jobs,
+        floor_from_s: args.floor_from,
         ctx: ctx.clone(),
     };
     let store = store::open(&args.to, Expect::NewOrStore, Via { ctx: ctx.clone(), uplink: args.uplink, work: args.work_dir })?;
-    let options = Options { profile: args.profile, refresh: args.refresh };
+    let options = Options { profile: args.profile, refresh: args.refresh, restore: args.restore, uplink: args.uplink };
     if args.dry_run {
         let forecast = publish::forecast(&args.course, &*store, encoder, &options, ctx).await?;
         match printer.json() {
@@ -61,11 +69,12 @@ pub async fn run(args: Args, printer: &Printer, ctx: &Ctx) -> Result<u8> {
         }
         return Ok(0);
     }
-    let published = publish::publish(&args.course, &*store, encoder, &options, ctx).await?;
-    match printer.json() {
-        true => printer.object(&published),
-        false => printer.data(&summary(&published)),
-    }
+    let tell = |published: &Published| match printer.json() {
+        true => printer.object(published),
+        false => printer.data(&summary(published)),
+    };
+    let published = publish::publish(&args.course, &*store, encoder, &options, ctx, &mut |floor| tell(floor)).await?;
+    tell(&published);
     Ok(if published.partial.is_empty() { 0 } else { Kind::Partial.exit_code() })
 }
 
@@ -99,6 +108,10 @@ fn would(forecast: &Forecast) -> String {
         if forecast.objects > 0 {
             lines.push(format!("and {} other files, {}", forecast.objects, Bytes(forecast.bytes)));
         }
+    }
+    if let Some(seconds) = forecast.uplink_s {
+        let what = if forecast.encode.is_empty() { "at that rate" } else { "at that rate, without what is to be encoded" };
+        lines.push(format!("{} {what}", MediaTime::from_seconds(seconds)));
     }
     lines.join("\n")
 }

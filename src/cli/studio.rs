@@ -1,7 +1,7 @@
 //! The encoder that `publish` is given: this machine, its work directory, its profiles.
 
 use crate::cache::Cache;
-use crate::encode::Encode;
+use crate::encode::{Done, Encode};
 use crate::error::Result;
 use crate::manifest::{Recording, Source};
 use crate::pipeline::Fragments;
@@ -15,6 +15,8 @@ pub struct Studio {
     pub fragments: Fragments,
     /// Children side by side; as many as cores where `None`.
     pub jobs: Option<usize>,
+    /// Lectures that last less, in seconds, get no floor of their own.
+    pub floor_from_s: f64,
     pub ctx: Ctx,
 }
 
@@ -39,28 +41,30 @@ impl Encoder for Studio {
     }
 
     fn encode<'a>(&'a self, request: &'a LectureRequest) -> BoxFuture<'a, Packed> {
-        Box::pin(async move {
-            let encode = Encode {
-                recordings: request.recordings.clone(),
-                profile: crate::profile::load(&request.profile)?,
-                fragments: self.fragments.clone(),
-                title: request.title.clone(),
-                language: request.language.clone(),
-                trim: request.trims.map(|t| (t.start_s, t.end_s.unwrap_or(f64::MAX))),
-                captions: request.captions.clone(),
-                jobs: self.jobs,
-            };
-            self.run(&encode).await
-        })
+        Box::pin(async move { self.asked(request)?.run(&self.work, None, &self.ctx).await.map(packed) })
+    }
+
+    fn floor<'a>(&'a self, request: &'a LectureRequest) -> BoxFuture<'a, Option<Packed>> {
+        Box::pin(async move { Ok(self.asked(request)?.floor(&self.work, self.floor_from_s, &self.ctx).await?.map(packed)) })
     }
 }
 
 impl Studio {
-    /// The package stays in the work directory: the store gets its own copy.
-    async fn run(&self, encode: &Encode) -> Result<Packed> {
-        let done = encode.run(&self.work, None, &self.ctx).await?;
-        // The package stays locked until it was sent: `clean` would free it.
-        let hold = Box::new(done.claim);
-        Ok(Packed { dir: done.dir, partial: done.partial, warnings: done.package.warnings, hold })
+    fn asked(&self, request: &LectureRequest) -> Result<Encode> {
+        Ok(Encode {
+            recordings: request.recordings.clone(),
+            profile: crate::profile::load(&request.profile)?,
+            fragments: self.fragments.clone(),
+            title: request.title.clone(),
+            language: request.language.clone(),
+            trim: request.trims.map(|t| (t.start_s, t.end_s.unwrap_or(f64::MAX))),
+            captions: request.captions.clone(),
+            jobs: self.jobs,
+        })
     }
+}
+
+/// The package stays in the work directory: the store gets its own copy. Until it was sent it is locked: `clean` would free it.
+fn packed(done: Done) -> Packed {
+    Packed { dir: done.dir, partial: done.partial, warnings: done.package.warnings, hold: Box::new(done.claim) }
 }

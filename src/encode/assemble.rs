@@ -1,6 +1,6 @@
 //! Chunk files and voice -> package directory. Built beside its place under a temporary name, checked, then moved in one step.
 
-use super::chunkfile::{self, ChunkFile};
+use super::chunkfile::{self, ChunkFile, Part};
 use crate::captions::{self, Captions, Fitted};
 use crate::error::{Error, Kind, Result, ResultExt};
 use crate::package::fragment::{self, Reference, Sample};
@@ -65,8 +65,10 @@ fn target_duration(plan: &Plan, voices: &[Units]) -> u32 {
 }
 
 /// Makes everything below `dir` and returns the manifest, which is not written yet.
+#[allow(clippy::too_many_arguments)] // everything that a package is made of
 pub fn assemble(
     plan: &Plan,
+    part: Part,
     work: &Path,
     voices: Vec<Units>,
     loudness: Option<Loudness>,
@@ -76,7 +78,7 @@ pub fn assemble(
 ) -> Result<Package> {
     let chunks = (0..plan.chunks.len())
         .map(|i| {
-            chunkfile::read(&chunkfile::path(work, i))
+            chunkfile::read(&chunkfile::path(work, part, i))
                 .map(|(file, _)| file)
                 .ok_or_else(|| Error::new(Kind::Corrupt, format!("chunk {i} vanished")).hint("run the same command again"))
         })

@@ -2,7 +2,7 @@
 //! each slot names the picture to show and the rungs that show it; where the decoder fails to bring it, the one before stands
 //! in and is counted. Where the analysis kept all pictures of a chunk, nothing is decoded again.
 
-use super::chunkfile::{self, Header, Health, RungUnits};
+use super::chunkfile::{self, ChunkFile, Header, Health, Part, RungUnits};
 use super::decoder::{Decoded, Decoder, init};
 use super::encoder::{Encoder, Settings};
 use super::spool::Kept;
@@ -43,6 +43,8 @@ pub struct Job {
     pub out: PathBuf,
     /// Each chunk is one segment of the lecture, made to predict the others.
     pub samples: bool,
+    /// [`Part::Floor`]: `rungs` is the lowest alone, and slots that it does not show are left out.
+    pub part: Part,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -67,7 +69,8 @@ pub fn run(job: Job, reporter: &mut Reporter) -> Result<f64> {
     let mut done = 0.0;
     for chunk in &job.chunks {
         // A second try of several chunks does not make the finished ones again.
-        let path = if job.samples { chunkfile::sample_path(&job.out, chunk.first) } else { chunkfile::path(&job.out, chunk.index) };
+        let path =
+            if job.samples { chunkfile::sample_path(&job.out, chunk.first) } else { chunkfile::path(&job.out, job.part, chunk.index) };
         if chunkfile::open(&path).is_some() {
             continue;
         }
@@ -78,6 +81,7 @@ pub fn run(job: Job, reporter: &mut Reporter) -> Result<f64> {
             pictures.health.fault = job.lost.clone();
         }
         pictures.begin(chunk);
+        let floor = made_before(&job, chunk);
         let mut slots = chunk.slots.iter().peekable();
         let mut rungs: Vec<RungUnits> =
             job.rungs.iter().map(|_| RungUnits { avcc: Vec::new(), colour: code_points(colour), segments: Vec::new() }).collect();
@@ -87,25 +91,31 @@ pub fn run(job: Job, reporter: &mut Reporter) -> Result<f64> {
                 && let Some(made) = chunkfile::open(&chunkfile::sample_path(&job.out, chunk.first + nth))
             {
                 while slots.next_if(|s| s.at < bounds[1]).is_some() {}
-                for (i, sample) in made.header.rungs.iter().enumerate() {
+                for (i, sample) in made.header.rungs.iter().enumerate().take(job.rungs.len()) {
                     adopt(&mut rungs[i], &mut data[i], sample, &made.segment(i, 0)?, &job.rungs[i].name)?;
                 }
                 pictures.health.add(&made.header.health);
                 continue;
             }
-            let mut encoders = settings.iter().map(Encoder::start).collect::<Result<Vec<_>>>()?;
+            if let Some(floor) = &floor {
+                let made = &floor.header.rungs[0];
+                let this = RungUnits { segments: vec![made.segments[nth].clone()], ..made.clone() };
+                adopt(&mut rungs[0], &mut data[0], &this, &floor.segment(0, nth)?, &job.rungs[0].name)?;
+            }
+            let first = floor.is_some() as usize;
+            let mut encoders = settings[first..].iter().map(Encoder::start).collect::<Result<Vec<_>>>()?;
             while let Some(slot) = slots.next_if(|s| s.at < bounds[1]) {
                 let at = done + (slot.at.since(chunk.boundaries[0])) as f64 / MediaTime::HZ as f64;
                 let frames = pictures.show(slot, &mut || reporter.progress(at))?;
-                for (i, (encoder, frame)) in encoders.iter_mut().zip(frames).enumerate().filter(|(i, _)| slot.on(*i)) {
+                for (i, frame) in frames.iter().enumerate().skip(first).filter(|(i, _)| slot.on(*i)) {
                     let frame = frame.as_ref().ok_or_else(|| Error::bug(format!("rung {i} has no frame at {}", slot.at)))?;
-                    encoder.push(frame, MediaTime::from_ticks(slot.at.since(bounds[0])))?;
+                    encoders[i - first].push(frame, MediaTime::from_ticks(slot.at.since(bounds[0])))?;
                 }
                 reporter.progress(at);
             }
             // All rungs flush at once; the next segment's encoders start when these have let go of their memory.
             encoders.iter().try_for_each(Encoder::end)?;
-            for (i, encoder) in encoders.into_iter().enumerate() {
+            for (i, encoder) in encoders.into_iter().enumerate().map(|(i, encoder)| (i + first, encoder)) {
                 let coded = encoder.finish(|| reporter.alive())?;
                 same_sets(&mut rungs[i], coded.avcc, &job.rungs[i].name)?;
                 rungs[i].segments.push(coded.units.iter().map(|u| (u.data.len() as u32, u.shown as u32)).collect());
@@ -117,6 +127,18 @@ pub fn run(job: Job, reporter: &mut Reporter) -> Result<f64> {
         done += chunk.boundaries[chunk.boundaries.len() - 1].since(chunk.boundaries[0]) as f64 / MediaTime::HZ as f64;
     }
     Ok(done)
+}
+
+/// The floor of a chunk that was made before the rest. Not where pictures were lost: which one stands in for a lost one
+/// depends on those of all rungs, and a chunk has the same bytes on every way to it.
+fn made_before(job: &Job, chunk: &JobChunk) -> Option<ChunkFile> {
+    if job.part == Part::Floor || job.samples || job.rungs.len() < 2 {
+        return None;
+    }
+    let floor = chunkfile::open(&chunkfile::path(&job.out, Part::Floor, chunk.index))?;
+    let health = &floor.header.health;
+    let fits = floor.header.rungs.len() == 1 && floor.header.rungs[0].segments.len() + 1 == chunk.boundaries.len();
+    (fits && health.missing + health.damaged == 0).then_some(floor)
 }
 
 fn same_sets(rung: &mut RungUnits, avcc: Vec<u8>, name: &str) -> Result<()> {

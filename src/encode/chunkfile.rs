@@ -48,9 +48,19 @@ impl Health {
     }
 }
 
-/// `c00012.chunk`: the name of chunk 12 in a plan's work directory.
-pub fn path(dir: &Path, chunk: usize) -> PathBuf {
-    dir.join(format!("c{chunk:05}.chunk"))
+/// Which rungs of a chunk are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Part {
+    /// All.
+    Whole,
+    /// The lowest alone, before the others: whoever makes the chunk whole takes it from there.
+    Floor,
+}
+
+/// `c00012.chunk`, or `f00012.chunk` of its floor alone: the name of chunk 12 in a plan's work directory.
+pub fn path(dir: &Path, part: Part, chunk: usize) -> PathBuf {
+    let letter = if part == Part::Whole { 'c' } else { 'f' };
+    dir.join(format!("{letter}{chunk:05}.chunk"))
 }
 
 /// `s00123.chunk`: the name of one segment that was encoded before the rest, to predict it.
@@ -141,8 +151,8 @@ mod tests {
     fn segments_come_back_by_rung() {
         let dir = tempfile::tempdir().unwrap();
         let (header, data) = sample();
-        write(&path(dir.path(), 0), &header, data.iter()).unwrap();
-        let file = open(&path(dir.path(), 0)).unwrap();
+        write(&path(dir.path(), Part::Whole, 0), &header, data.iter()).unwrap();
+        let file = open(&path(dir.path(), Part::Whole, 0)).unwrap();
         assert_eq!(file.segment(0, 1).unwrap(), [2, 2, 2]);
         assert_eq!(file.segment(1, 0).unwrap(), [3; 4]);
     }
@@ -151,7 +161,7 @@ mod tests {
     fn any_flipped_byte_makes_a_chunk_missing() {
         let dir = tempfile::tempdir().unwrap();
         let (header, data) = sample();
-        let path = path(dir.path(), 0);
+        let path = path(dir.path(), Part::Whole, 0);
         write(&path, &header, data.iter()).unwrap();
         let good = std::fs::read(&path).unwrap();
         for i in 0..good.len() {

@@ -2,7 +2,7 @@
 //! finished stays in the work directory whatever happens to the rest.
 
 use super::chunk::{Job, JobChunk};
-use super::chunkfile::{self, Health};
+use super::chunkfile::{self, Health, Part};
 use crate::child::{self, Limits};
 use crate::error::{Error, Kind, Result};
 use crate::pipeline::Fragments;
@@ -16,8 +16,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 /// What is left to do for the pictures of a plan: one job a child. `kept` says where each file's analysis left pictures.
-pub fn jobs(plan: &Plan, sources: &[Source], kept: &[PathBuf], fragments: &Fragments, claim: &Claim) -> Vec<Job> {
-    let missing: Vec<usize> = (0..plan.chunks.len()).filter(|i| chunkfile::open(&chunkfile::path(claim.dir(), *i)).is_none()).collect();
+pub fn jobs(plan: &Plan, which: Part, sources: &[Source], kept: &[PathBuf], fragments: &Fragments, claim: &Claim) -> Vec<Job> {
+    let there = |i: usize, part: Part| chunkfile::open(&chunkfile::path(claim.dir(), part, i)).is_some();
+    let missing: Vec<usize> = (0..plan.chunks.len()).filter(|i| !there(*i, which)).collect();
     let mut jobs: Vec<Job> = Vec::new();
     let mut last: Option<(usize, bool)> = None;
     for index in missing {
@@ -28,7 +29,7 @@ pub fn jobs(plan: &Plan, sources: &[Source], kept: &[PathBuf], fragments: &Fragm
             index,
             first: chunk.segments.0,
             boundaries: plan.boundaries[chunk.segments.0..=chunk.segments.1].to_vec(),
-            slots: chunk.slots.clone(),
+            slots: chunk.slots.iter().filter(|slot| which == Part::Whole || slot.on(0)).copied().collect(),
         };
         // One pass from the start makes all chunks of a file that cannot be sought in.
         if let (Some((before, true)), Some(job)) = (last, jobs.last_mut())
@@ -39,7 +40,7 @@ pub fn jobs(plan: &Plan, sources: &[Source], kept: &[PathBuf], fragments: &Fragm
             continue;
         }
         last = Some((chunk.part, sequential));
-        jobs.push(job(plan, sources, kept, fragments, claim, chunk.part, vec![piece]));
+        jobs.push(Job { part: which, ..job(plan, sources, kept, fragments, claim, chunk.part, vec![piece]) });
     }
     jobs
 }
@@ -64,6 +65,7 @@ fn job(plan: &Plan, sources: &[Source], kept: &[PathBuf], fragments: &Fragments,
         fragments: fragments.clone(),
         out: claim.dir().to_path_buf(),
         samples: false,
+        part: Part::Whole,
     }
 }
 
@@ -253,14 +255,14 @@ async fn attempt(job: &Job, number: usize, tally: &Tally, ctx: &Ctx) -> Result<(
 
 /// Chunks whose file gave no picture: cards, unless nothing at all was made.
 async fn stand_in(plan: &Plan, jobs: Vec<(Job, Error)>, tally: &Tally, ctx: &Ctx) -> Result<()> {
-    let made = |dir: &std::path::Path| (0..plan.chunks.len()).any(|i| chunkfile::path(dir, i).exists());
+    let made = |job: &Job| (0..plan.chunks.len()).any(|i| chunkfile::path(&job.out, job.part, i).exists());
     for (mut job, error) in jobs {
-        if plan.shape == Shape::Card || !made(&job.out) {
+        if plan.shape == Shape::Card || !made(&job) {
             let what = format!("no picture of {} can be used", job.path.display());
             return Err(if error.kind() == Kind::Crashed { Error::bad_media(what).caused_by(error) } else { error });
         }
         (job.video, job.lost) = (None, Some(error.what().to_string()));
-        job.chunks.retain(|c| !chunkfile::path(&job.out, c.index).exists());
+        job.chunks.retain(|c| !chunkfile::path(&job.out, job.part, c.index).exists());
         for c in &job.chunks {
             ctx.warn(format!("{} to {}: {}; a title card stands in", c.boundaries[0], c.boundaries[c.boundaries.len() - 1], error.what()));
         }
@@ -272,10 +274,10 @@ async fn stand_in(plan: &Plan, jobs: Vec<(Job, Error)>, tally: &Tally, ctx: &Ctx
 }
 
 /// The health of all chunks together.
-pub fn health(plan: &Plan, claim: &Claim) -> Health {
+pub fn health(plan: &Plan, part: Part, claim: &Claim) -> Health {
     let mut all = Health::default();
     for i in 0..plan.chunks.len() {
-        let Some((file, _)) = chunkfile::read(&chunkfile::path(claim.dir(), i)) else { continue };
+        let Some((file, _)) = chunkfile::read(&chunkfile::path(claim.dir(), part, i)) else { continue };
         let h = file.header.health;
         all.wanted += h.wanted;
         all.missing += h.missing;

@@ -66,7 +66,7 @@ impl Studio {
             still: Duration::from_secs(10),
         };
         let warnings = std::sync::Arc::new(Warnings(Mutex::default()));
-        let ctx = Ctx { cancel: Default::default(), progress: warnings.clone() };
+        let ctx = Ctx { progress: warnings.clone(), ..Ctx::silent() };
         Studio { dir, request, said: Vec::new(), ctx, warnings }
     }
     fn card(&self, name: &str) -> PathBuf {

@@ -32,7 +32,7 @@ pub struct Slide {
 }
 
 /// A place to go to, from a slide's title.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Chapter {
     pub start_s: f64,
     pub title: String,

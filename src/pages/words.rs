@@ -49,6 +49,7 @@ pub struct Words {
     pub enlarge: String,
     pub open_page: String,
     pub broken: String,
+    pub withdrawn: String,
     pub no_script: String,
     pub no_script_hls: String,
     pub player: String,

@@ -4,7 +4,7 @@
 use super::rename::{rename_uris, uris};
 use crate::course::file_name;
 use crate::error::{Error, Kind, Result, ResultExt};
-use crate::manifest::{Attachment, Lecture, Object, Rung, Slide, Source, Voice, to_json};
+use crate::manifest::{Attachment, Lecture, Object, Release, Rung, Slide, Source, Voice, to_json};
 use crate::package::slides::vtt;
 use crate::package::{FileEntry, Package};
 use crate::progress::{Ctx, Event, Unit};
@@ -57,7 +57,7 @@ enum Stored {
 impl Known {
     pub async fn of(store: &dyn Store) -> Result<Known> {
         let stored = |key: &Key, n| if store.packs(key) { Stored::Packed(n) } else { Stored::Plain(n) };
-        Ok(Known(store.list("blobs/").await?.into_iter().map(|(k, n)| (k.to_string(), stored(&k, n))).collect()))
+        Ok(Known(store.list("blobs/").await?.into_iter().map(|l| (l.key.to_string(), stored(&l.key, l.bytes))).collect()))
     }
     /// Whether the object is there whole, as far as its length tells.
     pub fn has(&self, object: &Object) -> bool {
@@ -66,6 +66,14 @@ impl Known {
             // Gzip never makes a text longer than by its frame of 18 bytes and 5 in 16 kB.
             Some(Stored::Packed(n)) => *n > 0 && *n <= object.bytes + object.bytes / 1000 + 64,
             None => false,
+        }
+    }
+    /// Fails (`Corrupt`) at the first object of a release that is not there.
+    pub fn has_all(&self, store: &dyn Store, release: &Release) -> Result<()> {
+        match release.objects().into_values().find(|o| !self.has(o)) {
+            None => Ok(()),
+            Some(object) => Err(Error::new(Kind::Corrupt, format!("{} is not in {} as it should be", object.key, store.describe()))
+                .hint("run the same command again: it sends what is missing")),
         }
     }
     pub fn add(&mut self, object: &Object) {
@@ -245,6 +253,7 @@ pub(super) fn from_package(dir: &Path, id: &str, source: Source) -> Result<(Lect
         source,
         plan: package.plan,
         partial: package.partial,
+        floor_only: false,
         rungs: package.rungs.iter().map(rung).collect(),
         voices: package.voices.iter().map(voice).collect(),
         slides: package.slides.iter().map(slide).collect(),

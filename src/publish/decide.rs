@@ -24,6 +24,13 @@ pub(super) enum Choice {
 /// A lecture, what becomes of it, and what must be in the store for it.
 pub(super) struct Decided {
     pub choice: Choice,
+    /// What learners have of a lecture that is to be encoded until it is: the released package, or, when it was made, the
+    /// floor alone.
+    pub interim: Option<manifest::Lecture>,
+    /// Learners have nothing of it, or its floor alone: a floor of its own may come first.
+    pub fresh: bool,
+    /// The package is encoded, or nothing is to be.
+    pub made: bool,
     /// Of the recordings that are here.
     pub source: Option<Source>,
     /// Without the package's part until it is encoded.
@@ -34,14 +41,35 @@ pub(super) struct Decided {
 impl Decided {
     /// Fills in what encoding gave; the author's part stays.
     pub fn take(&mut self, encoded: manifest::Lecture, parcels: Vec<Parcel>) {
-        let author = std::mem::replace(&mut self.lecture, encoded);
-        self.lecture.title = author.title;
-        self.lecture.module = author.module;
-        self.lecture.presenter = author.presenter;
-        self.lecture.prerequisites = author.prerequisites;
-        self.lecture.captions = author.captions;
-        self.lecture.handout = author.handout;
+        self.lecture = self.written_by_author(encoded);
         self.parcels.extend(parcels);
+        self.made = true;
+    }
+    /// Takes a package of the floor alone.
+    pub fn take_floor(&mut self, floor: manifest::Lecture, parcels: Vec<Parcel>) {
+        self.interim = Some(manifest::Lecture { floor_only: true, ..self.written_by_author(floor) });
+        self.parcels.extend(parcels);
+    }
+    /// Nothing can be published of it before it is encoded.
+    pub fn has_nothing(&self) -> bool {
+        self.so_far().is_none()
+    }
+    /// What learners would see of it now; `None` where there is nothing yet.
+    pub fn so_far(&self) -> Option<&manifest::Lecture> {
+        if self.made { Some(&self.lecture) } else { self.interim.as_ref() }
+    }
+    /// A package with the author's texts and files of this publication.
+    fn written_by_author(&self, package: manifest::Lecture) -> manifest::Lecture {
+        let author = self.lecture.clone();
+        manifest::Lecture {
+            title: author.title,
+            module: author.module,
+            presenter: author.presenter,
+            prerequisites: author.prerequisites,
+            captions: author.captions,
+            handout: author.handout,
+            ..package
+        }
     }
 }
 
@@ -111,7 +139,9 @@ pub(super) async fn lecture(
             before.clone()
         }
     };
-    let mut decided = Decided { choice, source, lecture: base, parcels: Vec::new() };
+    let made = !matches!(choice, Choice::Encode(_));
+    let mut decided =
+        Decided { choice, interim: None, fresh: before.is_none_or(|b| b.floor_only), made, source, lecture: base, parcels: Vec::new() };
     let author = Author { id, before, known, ctx };
     let mut captions = BTreeMap::new();
     for (language, path) in &lecture.captions {
@@ -128,6 +158,11 @@ pub(super) async fn lecture(
     to.presenter = lecture.presenter.clone();
     to.prerequisites = lecture.prerequisites.clone();
     (to.captions, to.handout) = (captions, handout);
+    if !decided.made && whole {
+        // A floor of another source would be replaced by the new one's floor; a whole package is kept until it is replaced.
+        let stays = before.filter(|b| !b.floor_only || decided.source.as_ref().is_some_and(|s| s.same(&b.source)));
+        decided.interim = stays.map(|b| decided.written_by_author(b.clone()));
+    }
     Ok(decided)
 }
 
@@ -150,7 +185,7 @@ fn choose(
     request: LectureRequest,
 ) -> Result<Choice> {
     match (here, before) {
-        (Some(source), Some(before)) if source.same(&before.source) && fit.whole && !refresh => Ok(Choice::Keep),
+        (Some(source), Some(before)) if source.same(&before.source) && fit.whole && !before.floor_only && !refresh => Ok(Choice::Keep),
         (Some(_), _) => Ok(Choice::Encode(request)),
         (None, Some(before)) if before.source.trims != lecture.trims => Err(Error::usage(format!(
             "the trims of lecture \"{id}\" have changed, but its recording is not on this machine to be encoded again"
@@ -188,6 +223,7 @@ fn unencoded(id: &str, source: Option<Source>) -> manifest::Lecture {
         }),
         plan: nothing,
         partial: false,
+        floor_only: false,
         rungs: Vec::new(),
         voices: Vec::new(),
         objects: BTreeMap::new(),

@@ -1,8 +1,11 @@
 //! Looking back and going back.
 
 use super::blobs::Sent;
+use super::intent::{Held, Purpose};
+use super::lock::Lock;
 use super::state::{self, Head};
 use super::{Published, pages_missing, site, verify_all_there};
+use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
 use crate::manifest::{self, Diff, Stage};
 use crate::progress::Ctx;
@@ -77,16 +80,25 @@ pub async fn rollback(store: &dyn Store, course: &str, to: Option<u64>, ctx: &Ct
         Some(n) => find(store, course, n).await?,
         None => last_full_before(store, course, current.release).await?,
     };
-    verify_all_there(store, &target).await?;
-    let (_, bytes) = state::release(store, course, target.release).await?;
+    if let Some(gone) = target.lectures.iter().find(|l| current.tombstone(&l.id).is_some()) {
+        return Err(Error::new(
+            Kind::Conflict,
+            format!("release {} still has lecture \"{}\", which was withdrawn", target.release, gone.id),
+        )
+        .hint("run `rivulet withdraw` again, or `rivulet check STORE --repair`: a withdrawal was cut short"));
+    }
     let mut sent = Sent::default();
     if target.release != current.release {
         ctx.check()?;
-        let lock = super::lock::Lock::take(store, course, &crate::clock::SystemClock).await?;
-        let flipped = head.flip(store, &target.pointer(&bytes), &lock).await;
-        let released = lock.release().await;
+        // Said before it is looked for: nobody may prune meanwhile what this release names.
+        let needs = Purpose::publish(&target, head.version(), Some(&target));
+        let mut intent = Held::put(store, needs, ctx).await?;
+        let flipped = flip(store, &head, &target, &mut intent, &*ctx.clock).await;
+        let removed = intent.done().await;
         sent.add(flipped?);
-        released?;
+        removed?;
+    } else {
+        verify_all_there(store, &target).await?;
     }
     let pages = site::refresh(store, course, ctx).await.map_err(|e| pages_missing(&target, e))?;
     Ok(Published {
@@ -102,6 +114,19 @@ pub async fn rollback(store: &dyn Store, course: &str, to: Option<u64>, ctx: &Ct
     })
 }
 
+async fn flip(store: &dyn Store, head: &Head, target: &manifest::Release, intent: &mut Held<'_>, clock: &dyn Clock) -> Result<u64> {
+    intent.wait_for_deleters().await?;
+    // Read again: it may have been pruned before we said that we want it.
+    let (_, bytes) = state::release(store, &target.course, target.release).await?;
+    verify_all_there(store, target).await?;
+    let lock = Lock::take(store, &target.course, clock).await?;
+    let flipped = head.flip(store, &target.pointer(&bytes, head.tombstones()), &lock).await;
+    let released = lock.release().await;
+    let written = flipped?;
+    released?;
+    Ok(written)
+}
+
 /// Follows `previous` and not the numbers: a number may belong to a release that was written and never current.
 async fn last_full_before(store: &dyn Store, course: &str, n: u64) -> Result<manifest::Release> {
     let mut at = state::release(store, course, n).await?.0;
@@ -111,7 +136,14 @@ async fn last_full_before(store: &dyn Store, course: &str, n: u64) -> Result<man
             return Err(Error::usage(format!("release {n} of \"{course}\" has no full release before it"))
                 .hint("`rivulet releases STORE COURSE` lists them; name one to go there"));
         };
-        at = state::release(store, course, previous).await?.0;
+        at = match state::release(store, course, previous).await {
+            Ok((release, _)) => release,
+            Err(e) if e.kind() == Kind::NotFound => {
+                return Err(Error::usage(format!("release {previous} of \"{course}\", the way back from {}, was pruned", at.release))
+                    .hint("`rivulet releases STORE COURSE` lists what is kept; name one to go there"));
+            }
+            Err(e) => return Err(e),
+        };
         if at.stage == Stage::Full {
             return Ok(at);
         }

@@ -113,7 +113,7 @@ mod tests {
     use super::*;
     use crate::clock::TestClock;
     use crate::store::mem::MemStore;
-    use crate::store::{BoxFuture, Meta};
+    use crate::store::{BoxFuture, Listed, Meta};
     use std::ops::Range;
 
     /// A store that overwrites whatever a condition says, as some services do.
@@ -132,7 +132,7 @@ mod tests {
         fn put<'a>(&'a self, key: &'a Key, body: Body<'a>, caching: Caching, _: Precondition) -> BoxFuture<'a, Meta> {
             self.0.put(key, body, caching, Precondition::None)
         }
-        fn list<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Vec<(Key, u64)>> {
+        fn list<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Vec<Listed>> {
             self.0.list(prefix)
         }
         fn delete<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, ()> {

@@ -12,7 +12,7 @@ use crate::pages::media::{self, MediaView};
 use crate::pages::search::{self, LectureText};
 use crate::pages::{self, CourseSummary, CourseView, FileView, LectureView, ModuleView, Page, WayView};
 use crate::progress::Ctx;
-use crate::store::{Body, Caching, Key, Precondition, Store, get_if_there};
+use crate::store::{Body, Caching, Key, Listed, Precondition, Store, get_if_there};
 use std::collections::BTreeSet;
 
 /// A file that the site should have, or should no longer have.
@@ -39,12 +39,35 @@ pub(super) async fn refresh(store: &dyn Store, course: &str, ctx: &Ctx) -> Resul
     let mut pointers = state::pointers(store, ctx).await?;
     for _ in 0..ROUNDS {
         let Some(current) = pointers.iter().find(|c| c.course == course) else { return Ok(sent) };
-        let release = state::release_of(store, current).await?;
-        for change in changes(store, &release, &pointers).await? {
+        let found = async {
+            let release = state::release_of(store, current).await?;
+            changes(store, &release, &pointers).await
+        };
+        let changes = match found.await {
+            Ok(changes) => changes,
+            // A lecture may have been withdrawn since the pointers were read.
+            Err(e) if matches!(e.kind(), Kind::Corrupt | Kind::NotFound) => {
+                let now = state::pointers(store, ctx).await?;
+                if now == pointers {
+                    return Err(e);
+                }
+                pointers = now;
+                continue;
+            }
+            Err(e) => return Err(e),
+        };
+        let mut written = Vec::new();
+        for change in changes {
             match change {
                 Change::Write(key, bytes, caching) => {
+                    // Pages name assets, and lists name pages: those must really be there.
+                    let asset = |key: &Key| !key.as_str().contains('/');
+                    if key.as_str().ends_with("index.html") || (!asset(&key) && written.iter().any(asset)) {
+                        all_there(store, course, &mut written).await?;
+                    }
                     store.put(&key, Body::Bytes(&bytes), caching, Precondition::None).await?;
                     sent.add(bytes.len() as u64);
+                    written.push(key);
                 }
                 Change::Delete(key) => store.delete(&key).await?,
             }
@@ -56,6 +79,21 @@ pub(super) async fn refresh(store: &dyn Store, course: &str, ctx: &Ctx) -> Resul
         pointers = now;
     }
     Ok(sent)
+}
+
+/// Fails (`Unavailable`) where one of these was acknowledged and is not there; forgets those that are.
+async fn all_there(store: &dyn Store, course: &str, written: &mut Vec<Key>) -> Result<()> {
+    if written.is_empty() {
+        return Ok(());
+    }
+    let listed: BTreeSet<Key> = store.list(&format!("{course}/")).await?.into_iter().map(|l| l.key).collect();
+    for key in written.drain(..) {
+        // Assets lie at the top, where all courses do.
+        if !listed.contains(&key) && (key.as_str().contains('/') || store.head(&key).await?.is_none()) {
+            return Err(super::not_done(store, &key));
+        }
+    }
+    Ok(())
 }
 
 /// What differs between the store and the site of a release, in the order in which it must be done: what pages refer to
@@ -75,6 +113,10 @@ pub(super) async fn changes(store: &dyn Store, release: &Release, pointers: &[Cu
     let index = format!("{}/index.html", release.course);
     let (front, lectures): (Vec<Page>, Vec<Page>) = pages::course_pages(&view).into_iter().partition(|p| p.key == index);
     wanted.extend(lectures);
+    let gone = pointers.iter().find(|p| p.course == release.course).map(|p| p.withdrawn.as_slice()).unwrap_or_default();
+    for tombstone in gone.iter().filter(|t| t.restored.is_none() && release.lecture(&t.lecture).is_none()) {
+        wanted.push(pages::withdrawn_page(&view, &tombstone.lecture));
+    }
     wanted.extend(front);
     wanted.push(pages::index_page(&pointers.iter().map(summary).collect::<Vec<_>>()));
 
@@ -92,7 +134,7 @@ pub(super) async fn changes(store: &dyn Store, release: &Release, pointers: &[Cu
         }
     }
     let folder = format!("{}/", release.course);
-    for (key, _) in store.list(&folder).await? {
+    for Listed { key, .. } in store.list(&folder).await? {
         let name = key.as_str().trim_start_matches(&folder);
         let ours = !name.contains('/') && ([".html", ".m3u8", ".json"].iter().any(|e| name.ends_with(e)));
         if ours && !names.contains(key.as_str()) {

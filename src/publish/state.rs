@@ -3,9 +3,9 @@
 
 use super::lock::Lock;
 use crate::error::{Error, Kind, Result};
-use crate::manifest::{Current, Release, current_key, from_json, release_key, release_number, to_json};
+use crate::manifest::{Current, Release, Tombstone, current_key, from_json, release_key, release_number, to_json};
 use crate::progress::Ctx;
-use crate::store::{Body, Caching, Key, Meta, Precondition, Store, get_if_there};
+use crate::store::{Body, Caching, Listed, Meta, Precondition, Store, get_if_there};
 use crate::units::Digest;
 
 /// The pointer of a course and the version that a flip is conditional on.
@@ -32,6 +32,16 @@ impl Head {
         self.current.as_ref().map_or(0, |c| c.release)
     }
 
+    /// The lectures that were taken out of the course.
+    pub fn tombstones(&self) -> Vec<Tombstone> {
+        self.current.as_ref().map(|c| c.withdrawn.clone()).unwrap_or_default()
+    }
+
+    /// What a flip is conditional on, for an intent.
+    pub fn version(&self) -> Option<String> {
+        self.version.clone()
+    }
+
     /// Moves the pointer, if nobody else has since it was read; gives the bytes written. That somebody wrote the very
     /// same pointer is as good.
     pub async fn flip(&self, store: &dyn Store, to: &Current, lock: &Lock<'_>) -> Result<u64> {
@@ -50,12 +60,48 @@ impl Head {
         let bytes = to_json(to)?;
         let when = self.version.clone().map_or(Precondition::Absent, Precondition::Version);
         match store.put(&key, Body::Bytes(&bytes), Caching::Revalidate, when).await {
-            Ok(_) => Ok(bytes.len() as u64),
+            Ok(_) => self.moved(store, &bytes, to).await,
             Err(e) if e.kind() == Kind::Conflict => match get_if_there(store, &key).await? {
                 Some(now) if now == bytes => Ok(0),
                 _ => Err(overtaken(&to.course).caused_by(e)),
             },
             Err(e) => Err(e),
+        }
+    }
+}
+
+impl Head {
+    /// The pointer of a course and the release that it points at, of one moment: where the pointer moves in between, a
+    /// withdrawal may have written that release anew.
+    pub async fn with_release(store: &dyn Store, course: &str) -> Result<(Head, Option<Release>)> {
+        loop {
+            let head = Head::of(store, course).await?;
+            let Some(current) = &head.current else { return Ok((head, None)) };
+            match release_of(store, current).await {
+                Ok(release) => return Ok((head, Some(release))),
+                Err(e) => match head.unless_overtaken(store, course, e).await {
+                    e if e.kind() == Kind::Conflict => {}
+                    e => return Err(e),
+                },
+            }
+        }
+    }
+
+    /// What went wrong, or, where the pointer has moved since it was read, that.
+    pub async fn unless_overtaken(&self, store: &dyn Store, course: &str, e: Error) -> Error {
+        match Head::of(store, course).await {
+            Ok(now) if now.version != self.version => overtaken(course).caused_by(e),
+            _ => e,
+        }
+    }
+
+    /// Looks whether an acknowledged flip was done.
+    async fn moved(&self, store: &dyn Store, bytes: &[u8], to: &Current) -> Result<u64> {
+        let key = current_key(&to.course)?;
+        // Another may have gone on from ours already; only what was there before must not be there still.
+        match store.head(&key).await?.map(|m| m.version) == self.version {
+            false => Ok(bytes.len() as u64),
+            true => Err(super::not_done(store, &key)),
         }
     }
 }
@@ -70,7 +116,7 @@ pub(super) fn overtaken(course: &str) -> Error {
 /// keep the others from being published.
 pub(super) async fn pointers(store: &dyn Store, ctx: &Ctx) -> Result<Vec<Current>> {
     let mut all: Vec<Current> = Vec::new();
-    for (key, _) in store.list("courses/").await? {
+    for Listed { key, .. } in store.list("courses/").await? {
         let course = key.as_str().strip_prefix("courses/").and_then(|k| k.strip_suffix("/current.json"));
         let Some(course) = course.filter(|c| !c.contains('/')) else { continue };
         let Some(bytes) = get_if_there(store, &key).await? else { continue };
@@ -107,7 +153,7 @@ pub(super) async fn release_of(store: &dyn Store, current: &Current) -> Result<R
 /// The numbers of all releases of a course, rising, those included that were never current.
 pub(super) async fn numbers(store: &dyn Store, course: &str) -> Result<Vec<u64>> {
     let listed = store.list(&format!("courses/{course}/releases/")).await?;
-    let mut numbers: Vec<u64> = listed.iter().filter_map(|(key, _): &(Key, u64)| release_number(key)).collect();
+    let mut numbers: Vec<u64> = listed.iter().filter_map(|l| release_number(&l.key)).collect();
     numbers.sort_unstable();
     Ok(numbers)
 }

@@ -1,11 +1,13 @@
 //! Is a store what it says? Every pointer, release, object and page is looked at, every object's bytes are read and
 //! digested. Repair does what can be done without recordings: pages are written again, damaged blobs that only earlier
-//! releases name are taken away, and what interrupted writers left is removed. What a current release names stays, damaged
-//! as it is: most of a lecture with one broken picture can be watched, a lecture that is gone cannot.
+//! releases name are taken away, what interrupted writers left is removed, and a withdrawal that was cut short is
+//! finished. What a current release names stays, damaged as it is: most of a lecture with one broken picture can be
+//! watched, a lecture that is gone cannot.
 
+use super::intent::{self, Found, Held, Purpose};
 use super::{site, state};
 use crate::error::{Error, Kind, Result};
-use crate::manifest::{Object, Release, release_key};
+use crate::manifest::{Current, Object, Release, release_key};
 use crate::progress::Ctx;
 use crate::store::{Body, Key, Precondition, Store};
 use crate::units::Hasher;
@@ -33,6 +35,9 @@ pub struct Report {
     pub objects: usize,
     pub bytes: u64,
     pub faults: Vec<Fault>,
+    /// Withdrawals that were cut short, by course and lecture.
+    #[serde(skip)]
+    unfinished: Vec<(String, String)>,
 }
 
 impl Report {
@@ -46,18 +51,50 @@ impl Report {
 }
 
 /// Looks at everything that learners could reach, and at kept releases; with `repair` puts right what it can. An `Err`
-/// means that the store could not be looked at.
+/// means that the store could not be looked at, or, with `repair`, that somebody else deletes at this moment (`Conflict`).
 pub async fn verify_store(store: &dyn Store, repair: bool, ctx: &Ctx) -> Result<Report> {
+    if !repair {
+        let others = intent::read(store, store.list(intent::FOLDER).await?, ctx.clock.wall()).await?;
+        return look(store, None, &others, ctx).await;
+    }
+    // Repair deletes: publishers are to wait for it, and what they name stays.
+    let mut held = Held::put(store, Purpose::Prune, ctx).await?;
+    let outcome = async {
+        let (_, others) = held.alone().await?;
+        look(store, Some(&mut held), &others, ctx).await
+    }
+    .await;
+    let done = held.done().await;
+    let mut report = outcome?;
+    done?;
+    for (course, lecture) in std::mem::take(&mut report.unfinished) {
+        super::withdraw(store, &course, &lecture, ctx).await?;
+        report.fault(&format!("courses/{course}/current.json"), format!("the withdrawal of \"{lecture}\" was cut short"), true);
+    }
+    let left = store.tidy().await?;
+    if left > 0 {
+        ctx.note(format!("removed what {left} interrupted writes had left"));
+    }
+    Ok(report)
+}
+
+async fn look(store: &dyn Store, mut held: Option<&mut Held<'_>>, others: &[Found], ctx: &Ctx) -> Result<Report> {
+    let repair = held.is_some();
     let mut report = Report::default();
     let mut courses: BTreeSet<String> = BTreeSet::new();
-    for (key, _) in store.list("courses/").await? {
-        courses.extend(key.as_str().split('/').nth(1).map(str::to_string));
+    for listed in store.list("courses/").await? {
+        courses.extend(listed.key.as_str().split('/').nth(1).map(str::to_string));
     }
     report.courses = courses.len();
     let pointers = state::pointers(store, ctx).await?;
+    intents(store, others, &pointers, repair, &mut report).await?;
     let mut needed = Needed::new();
     for course in &courses {
-        let current = pointers.iter().find(|p| p.course == *course).map(|p| p.release);
+        let pointed = pointers.iter().find(|p| p.course == *course);
+        let current = pointed.map(|p| p.release);
+        if let Some(pointed) = pointed {
+            withdrawn(store, pointed, held.as_deref_mut(), &mut report).await?;
+        }
         let pointer = format!("courses/{course}/current.json");
         if current.is_none() && store.head(&Key::new(&pointer)?).await?.is_some() {
             report.fault(
@@ -66,9 +103,9 @@ pub async fn verify_store(store: &dyn Store, repair: bool, ctx: &Ctx) -> Result<
                 false,
             );
         }
-        releases(store, course, current, &mut report, &mut needed).await?;
+        releases(store, course, pointed, &mut report, &mut needed).await?;
     }
-    blobs(store, needed, repair, &mut report, ctx).await?;
+    blobs(store, needed, held.as_deref_mut(), &mut report, ctx).await?;
     for current in &pointers {
         let release = match state::release_of(store, current).await {
             Ok(release) => release,
@@ -114,13 +151,60 @@ pub async fn verify_store(store: &dyn Store, repair: bool, ctx: &Ctx) -> Result<
             site::refresh(store, &current.course, ctx).await?;
         }
     }
-    if repair {
-        let left = store.tidy().await?;
-        if left > 0 {
-            ctx.note(format!("removed what {left} interrupted writes had left"));
+    Ok(report)
+}
+
+/// What dead publishers and deleters left. A withdrawal that had begun is to be finished; the others only lie about.
+async fn intents(store: &dyn Store, others: &[Found], pointers: &[Current], repair: bool, report: &mut Report) -> Result<()> {
+    for found in others {
+        let key = found.key.as_str();
+        match &found.purpose {
+            Some(Purpose::Withdraw { course, lecture, .. })
+                if found.stale && pointers.iter().any(|p| p.course == *course && p.tombstone(lecture).is_some()) =>
+            {
+                match repair {
+                    true => report.unfinished.push((course.clone(), lecture.clone())),
+                    false => report.fault(
+                        key,
+                        format!("the withdrawal of \"{lecture}\" from \"{course}\" was cut short; --repair finishes it, or `rivulet withdraw` again"),
+                        false,
+                    ),
+                }
+            }
+            _ if found.stale => {
+                if repair {
+                    store.delete(&found.key).await?;
+                }
+                report.fault(key, "was left by somebody who was stopped", repair);
+            }
+            None => report.fault(key, "cannot be read: damaged, or written by a newer rivulet; nothing can be pruned while it is there", false),
+            Some(_) => {}
         }
     }
-    Ok(report)
+    Ok(())
+}
+
+/// Releases that still have a lecture which was withdrawn.
+async fn withdrawn(store: &dyn Store, pointed: &Current, held: Option<&mut Held<'_>>, report: &mut Report) -> Result<()> {
+    let repaired = held.is_some();
+    let mut still = Vec::new();
+    for n in state::numbers(store, &pointed.course).await? {
+        match state::release(store, &pointed.course, n).await {
+            Ok((release, _)) if pointed.stripped(&release).is_some() => still.push(n),
+            Ok(_) => {}
+            // Told where all releases are read.
+            Err(e) if matches!(e.kind(), Kind::Corrupt | Kind::Unsupported) => return Ok(()),
+            Err(e) => return Err(e),
+        }
+    }
+    if let Some(held) = held.filter(|_| !still.is_empty()) {
+        super::withdraw::strip(store, &pointed.course, held).await?;
+    }
+    for n in still {
+        let key = release_key(&pointed.course, n)?.to_string();
+        report.fault(&key, "still has a lecture that was withdrawn", repaired);
+    }
+    Ok(())
 }
 
 /// Objects by key, with who needs them.
@@ -134,12 +218,16 @@ struct Need {
     current: bool,
 }
 
-async fn releases(store: &dyn Store, course: &str, current: Option<u64>, report: &mut Report, needed: &mut Needed) -> Result<()> {
+async fn releases(store: &dyn Store, course: &str, pointed: Option<&Current>, report: &mut Report, needed: &mut Needed) -> Result<()> {
+    let current = pointed.map(|p| p.release);
     for n in state::numbers(store, course).await? {
         report.releases += 1;
         let key = release_key(course, n)?.to_string();
         match state::release(store, course, n).await {
-            Ok((release, _)) => collect(&release, &key, current == Some(n), report, needed),
+            Ok((release, _)) => {
+                let bare = pointed.and_then(|p| p.stripped(&release)).unwrap_or(release);
+                collect(&bare, &key, current == Some(n), report, needed);
+            }
             Err(e) if matches!(e.kind(), Kind::Corrupt | Kind::Unsupported) => report.fault(&key, e.report().replace('\n', "; "), false),
             Err(e) => return Err(e),
         }
@@ -162,8 +250,9 @@ fn collect(release: &Release, key: &str, current: bool, report: &mut Report, nee
     }
 }
 
-async fn blobs(store: &dyn Store, needed: Needed, repair: bool, report: &mut Report, ctx: &Ctx) -> Result<()> {
-    let there: BTreeMap<String, u64> = store.list("blobs/").await?.into_iter().map(|(k, n)| (k.to_string(), n)).collect();
+async fn blobs(store: &dyn Store, needed: Needed, mut held: Option<&mut Held<'_>>, report: &mut Report, ctx: &Ctx) -> Result<()> {
+    let repair = held.is_some();
+    let there: BTreeMap<String, u64> = store.list("blobs/").await?.into_iter().map(|l| (l.key.to_string(), l.bytes)).collect();
     for (name, Need { object, whose, current }) in needed {
         ctx.check()?;
         report.objects += 1;
@@ -181,7 +270,8 @@ async fn blobs(store: &dyn Store, needed: Needed, repair: bool, report: &mut Rep
         if length && digest(store, &key, object.bytes).await? == Some(object.sha256) {
             continue;
         }
-        if repair && !current {
+        if let Some(held) = held.as_deref_mut().filter(|_| !current) {
+            held.still().await?;
             store.delete(&key).await?;
         }
         let then = match (current, repair) {

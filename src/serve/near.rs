@@ -6,7 +6,7 @@
 use super::kind;
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
-use crate::store::{Body, BoxFuture, Caching, Key, Meta, Precondition, Store};
+use crate::store::{Body, BoxFuture, Caching, Key, Listed, Meta, Precondition, Store};
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -205,7 +205,7 @@ impl Store for Near {
     fn put<'a>(&'a self, key: &'a Key, body: Body<'a>, caching: Caching, when: Precondition) -> BoxFuture<'a, Meta> {
         self.far.put(key, body, caching, when)
     }
-    fn list<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Vec<(Key, u64)>> {
+    fn list<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Vec<Listed>> {
         self.far.list(prefix)
     }
     fn delete<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, ()> {
@@ -283,7 +283,7 @@ mod tests {
         fn put<'a>(&'a self, key: &'a Key, body: Body<'a>, caching: Caching, when: Precondition) -> BoxFuture<'a, Meta> {
             self.0.put(key, body, caching, when)
         }
-        fn list<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Vec<(Key, u64)>> {
+        fn list<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Vec<Listed>> {
             self.0.list(prefix)
         }
         fn delete<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, ()> {

@@ -18,6 +18,7 @@ pub async fn check(store: &dyn Store) {
     whole_and_ranges(store).await;
     conditions(store).await;
     lists(store).await;
+    times(store).await;
     files_are_verified(store).await;
     deleting(store).await;
     large_objects(store).await;
@@ -66,10 +67,22 @@ async fn lists(store: &dyn Store) {
     for name in ["l/b", "l/a/z", "l/a-/y", "lx"] {
         put(store, name, name.as_bytes(), Precondition::None).await.unwrap();
     }
-    let names = async |p: &str| store.list(p).await.unwrap().into_iter().map(|(k, n)| (k.to_string(), n)).collect::<Vec<_>>();
+    let names = async |p: &str| store.list(p).await.unwrap().into_iter().map(|l| (l.key.to_string(), l.bytes)).collect::<Vec<_>>();
     let expected = |names: &[&str]| names.iter().map(|n| (n.to_string(), n.len() as u64)).collect::<Vec<_>>();
     assert_eq!(names("l/").await, expected(&["l/a-/y", "l/a/z", "l/b"]), "sorted by the whole key, all depths, with bytes");
     assert_eq!(names("l/a/").await, expected(&["l/a/z"]));
+}
+
+/// What was put later is not dated earlier; a second put dates anew. No more is asked: S3 has whole seconds.
+async fn times(store: &dyn Store) {
+    for name in ["t/a", "t/b"] {
+        put(store, name, b"x", Precondition::None).await.unwrap();
+    }
+    let at = async |name: &str| store.list("t/").await.unwrap().into_iter().find(|l| l.key.as_str() == name).unwrap().modified;
+    let first = at("t/a").await;
+    assert!(first <= at("t/b").await);
+    put(store, "t/a", b"x", Precondition::None).await.unwrap();
+    assert!(first <= at("t/a").await);
 }
 
 async fn files_are_verified(store: &dyn Store) {
@@ -95,7 +108,7 @@ async fn files_are_verified(store: &dyn Store) {
 async fn deleting(store: &dyn Store) {
     store.delete(&key("c")).await.unwrap();
     assert_eq!(store.head(&key("c")).await.unwrap(), None);
-    assert!(store.list("").await.unwrap().iter().all(|(k, _)| k.as_str() != "c"));
+    assert!(store.list("").await.unwrap().iter().all(|l| l.key.as_str() != "c"));
     store.delete(&key("c")).await.expect("twice is as good as once");
     put(store, "c", b"again", Precondition::Absent).await.expect("what was deleted may be made again");
 }

@@ -3,7 +3,7 @@
 //! one. The part file is also the lock of its key (flock): conditional writes compare while they hold it, two writers of
 //! one key take turns, and what a killed writer left is known by nobody holding it.
 
-use super::{Body, BoxFuture, Caching, Key, Meta, Precondition, Store};
+use super::{Body, BoxFuture, Caching, Key, Listed, Meta, Precondition, Store};
 use crate::error::{Error, Kind, Result, ResultExt};
 use crate::units::{Digest, Hasher};
 use std::fs::{File, TryLockError};
@@ -56,7 +56,7 @@ impl DirStore {
         let mut looks = Looks::Empty;
         for entry in entries {
             let name = entry.doing(|| format!("cannot read the store {}", self.root.display()))?.file_name();
-            if name == "blobs" || name == "courses" {
+            if name == "blobs" || name == "courses" || name == "intents" {
                 return Ok(Looks::Store);
             }
             if !name.to_string_lossy().starts_with('.') {
@@ -278,7 +278,7 @@ impl Store for DirStore {
             store.write(&key, body, &when)
         }))
     }
-    fn list<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Vec<(Key, u64)>> {
+    fn list<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Vec<Listed>> {
         let prefix = prefix.to_string();
         Box::pin(self.blocking(move |store| {
             let mut all = Vec::new();
@@ -286,7 +286,10 @@ impl Store for DirStore {
                 let name = path.strip_prefix(&store.root).ok().and_then(|p| p.to_str()).and_then(|p| Key::new(p).ok());
                 let Some(key) = name else { return Ok(()) };
                 match entry.metadata() {
-                    Ok(stat) if stat.is_file() => all.push((key, stat.len())),
+                    Ok(stat) if stat.is_file() => {
+                        let modified = stat.modified().doing(|| format!("cannot list {}", path.display()))?;
+                        all.push(Listed { key, bytes: stat.len(), modified });
+                    }
                     Ok(_) => {}
                     // Deleted since the directory was read.
                     Err(e) if e.kind() == ErrorKind::NotFound => {}

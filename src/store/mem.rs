@@ -1,25 +1,40 @@
 //! A store in memory: the plainest reading of the contract, for tests of everything above stores.
 
-use super::{Body, BoxFuture, Caching, Key, Meta, Precondition, Store};
+use super::{Body, BoxFuture, Caching, Key, Listed, Meta, Precondition, Store};
+use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Kind, Result, ResultExt};
 use crate::units::Digest;
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::SystemTime;
 
 /// See the module.
-#[derive(Default)]
 pub struct MemStore {
-    objects: Mutex<BTreeMap<Key, (Vec<u8>, Caching)>>,
+    objects: Mutex<Objects>,
+    clock: Arc<dyn Clock>,
+}
+
+type Objects = BTreeMap<Key, (Vec<u8>, Caching, SystemTime)>;
+
+impl Default for MemStore {
+    fn default() -> Self {
+        MemStore::with_clock(Arc::new(SystemClock))
+    }
 }
 
 impl MemStore {
-    /// Everything that is there, to compare two stores.
-    pub fn snapshot(&self) -> BTreeMap<Key, (Vec<u8>, Caching)> {
-        self.lock().clone()
+    /// A store whose objects are dated by this clock.
+    pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
+        MemStore { objects: Mutex::default(), clock }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, (Vec<u8>, Caching)>> {
+    /// Everything that is there, to compare two stores; without the times.
+    pub fn snapshot(&self) -> BTreeMap<Key, (Vec<u8>, Caching)> {
+        self.lock().iter().map(|(key, (bytes, caching, _))| (key.clone(), (bytes.clone(), *caching))).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Objects> {
         self.objects.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
@@ -47,14 +62,14 @@ impl MemStore {
         let mut objects = self.lock();
         let held = match (when, objects.get(key)) {
             (Precondition::None, _) | (Precondition::Absent, None) => true,
-            (Precondition::Version(v), Some((there, _))) => meta(there).version == *v,
+            (Precondition::Version(v), Some((there, ..))) => meta(there).version == *v,
             (Precondition::Absent, Some(_)) | (Precondition::Version(_), None) => false,
         };
         if !held {
             return Err(Error::new(Kind::Conflict, format!("{key} was changed by somebody else")));
         }
         let meta = meta(&bytes);
-        objects.insert(key.clone(), (bytes, caching));
+        objects.insert(key.clone(), (bytes, caching, self.clock.wall()));
         Ok(meta)
     }
 }
@@ -66,7 +81,7 @@ impl Store for MemStore {
     fn get<'a>(&'a self, key: &'a Key, range: Option<Range<u64>>) -> BoxFuture<'a, Vec<u8>> {
         Box::pin(async move {
             let objects = self.lock();
-            let (bytes, _) = objects.get(key).ok_or_else(|| missing(key))?;
+            let (bytes, ..) = objects.get(key).ok_or_else(|| missing(key))?;
             let range = range.unwrap_or(0..u64::MAX);
             let end = range.end.min(bytes.len() as u64) as usize;
             let start = (range.start.min(end as u64)) as usize;
@@ -74,15 +89,18 @@ impl Store for MemStore {
         })
     }
     fn head<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Option<Meta>> {
-        Box::pin(async move { Ok(self.lock().get(key).map(|(bytes, _)| meta(bytes))) })
+        Box::pin(async move { Ok(self.lock().get(key).map(|(bytes, ..)| meta(bytes))) })
     }
     fn put<'a>(&'a self, key: &'a Key, body: Body<'a>, caching: Caching, when: Precondition) -> BoxFuture<'a, Meta> {
         Box::pin(async move { self.put_now(key, body, caching, &when) })
     }
-    fn list<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Vec<(Key, u64)>> {
+    fn list<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Vec<Listed>> {
         Box::pin(async move {
             let objects = self.lock();
-            Ok(objects.iter().filter(|(k, _)| k.as_str().starts_with(prefix)).map(|(k, (b, _))| (k.clone(), b.len() as u64)).collect())
+            let below = objects.iter().filter(|(key, _)| key.as_str().starts_with(prefix));
+            Ok(below
+                .map(|(key, (bytes, _, modified))| Listed { key: key.clone(), bytes: bytes.len() as u64, modified: *modified })
+                .collect())
         })
     }
     fn delete<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, ()> {

@@ -24,7 +24,7 @@ mod retry;
 #[cfg(test)]
 mod tests;
 
-use super::{Body, BoxFuture, Caching, Conditions, Key, Meta, Precondition, Store, Via};
+use super::{Body, BoxFuture, Caching, Conditions, Key, Listed, Meta, Precondition, Store, Via};
 use crate::error::{Error, Kind, Result, ResultExt};
 use crate::offload::blocking;
 use crate::units::Digest;
@@ -38,6 +38,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime};
 use tokio::sync::OnceCell;
 
 /// Longer text is stored as it is: it is read into memory whole. A day's playlist in 1 s segments is 8 MB.
@@ -300,7 +301,7 @@ impl Store for S3Store {
     fn put<'a>(&'a self, key: &'a Key, body: Body<'a>, caching: Caching, when: Precondition) -> BoxFuture<'a, Meta> {
         Box::pin(self.write(key, body, caching, when))
     }
-    fn list<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Vec<(Key, u64)>> {
+    fn list<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Vec<Listed>> {
         Box::pin(async move {
             let live = self.live().await?;
             let (whole, mut all, mut token) = (live.place.full(prefix), Vec::new(), None::<String>);
@@ -314,7 +315,9 @@ impl Store for S3Store {
                     let name = object.key().and_then(|k| k.strip_prefix(&live.place.prefix));
                     // Names that no store gives are somebody else's.
                     let Some(key) = name.and_then(|n| Key::new(n).ok()) else { continue };
-                    all.push((key, object.size().and_then(|n| u64::try_from(n).ok()).unwrap_or_default()));
+                    let bytes = object.size().and_then(|n| u64::try_from(n).ok()).unwrap_or_default();
+                    let seconds = object.last_modified().map_or(0, |t| u64::try_from(t.secs()).unwrap_or_default());
+                    all.push(Listed { key, bytes, modified: SystemTime::UNIX_EPOCH + Duration::from_secs(seconds) });
                 }
                 let next = page.next_continuation_token().map(str::to_string);
                 match page.is_truncated() == Some(true) && next.is_some() && next != token {
@@ -322,7 +325,7 @@ impl Store for S3Store {
                     false => break,
                 }
             }
-            all.sort();
+            all.sort_by(|a, b| a.key.cmp(&b.key));
             Ok(all)
         })
     }
