@@ -265,7 +265,7 @@ impl<'a> Job<'a> {
     }
 
     /// What release `n` makes of the tombstones.
-    pub fn restored(&self, n: u64, tombstones: &mut Vec<Tombstone>) {
+    pub fn restored(&self, n: u64, tombstones: &mut [Tombstone]) {
         restored(&self.course, &self.options.restore, n, tombstones);
     }
 

@@ -30,7 +30,7 @@ use crate::store::fault::{FailNth, Fault as Planted};
 use crate::store::mem::MemStore;
 use crate::store::{Body, Caching, Key, Precondition, get_if_there};
 use crate::units::Digest;
-use reader::{keeps_playing, published, read_everything};
+use reader::{copy_of, keeps_playing, published, read_everything};
 use rig::{CUES, Studio, current, digest_recordings};
 use std::collections::BTreeMap;
 use std::path::Path;

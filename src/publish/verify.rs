@@ -105,7 +105,7 @@ async fn look(store: &dyn Store, mut held: Option<&mut Held<'_>>, others: &[Foun
         }
         releases(store, course, pointed, &mut report, &mut needed).await?;
     }
-    blobs(store, needed, held.as_deref_mut(), &mut report, ctx).await?;
+    blobs(store, needed, held, &mut report, ctx).await?;
     for current in &pointers {
         let release = match state::release_of(store, current).await {
             Ok(release) => release,

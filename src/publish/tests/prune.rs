@@ -162,10 +162,7 @@ async fn any_fault_of_a_prune_is_healed_by_running_again() {
     for n in 0..operations {
         for fault in [Planted::Once(n), Planted::AnswerLost(n), Planted::Killed(n), Planted::Lying(n)] {
             let clock = Arc::new(ManualClock::default());
-            let (store, ctx) = (MemStore::with_clock(clock.clone()), at(&clock));
-            for (key, (bytes, caching)) in &start {
-                store.put(key, Body::Bytes(bytes), *caching, Precondition::None).await.unwrap();
-            }
+            let (store, ctx) = (copy_of(&start, &clock).await, at(&clock));
             clock.advance(30 * DAY);
             let look = || read_everything(&store);
             let outcome = prune(&FailNth::new(&store, Some(fault), &look), 1, false, &ctx).await;

@@ -61,6 +61,15 @@ pub fn published(store: &MemStore) -> BTreeMap<Key, (Vec<u8>, Caching)> {
     store.snapshot().into_iter().filter(|(key, _)| !key.as_str().starts_with("intents/")).collect()
 }
 
+/// A store with these objects, all put now.
+pub async fn copy_of(objects: &BTreeMap<Key, (Vec<u8>, Caching)>, clock: &Arc<ManualClock>) -> MemStore {
+    let store = MemStore::with_clock(clock.clone());
+    for (key, (bytes, caching)) in objects {
+        store.put(key, Body::Bytes(bytes), *caching, Precondition::None).await.unwrap();
+    }
+    store
+}
+
 /// Everything that a learner who began with this release may still fetch is there.
 pub fn keeps_playing(store: &MemStore, release: &Release) {
     let all = store.snapshot();

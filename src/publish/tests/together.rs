@@ -95,12 +95,7 @@ fn prepared(runtime: &tokio::runtime::Runtime, studio: &Studio) -> BTreeMap<Key,
 }
 
 fn copy(runtime: &tokio::runtime::Runtime, objects: &BTreeMap<Key, (Vec<u8>, Caching)>, clock: &Arc<ManualClock>) -> MemStore {
-    let store = MemStore::with_clock(clock.clone());
-    runtime.block_on(async {
-        for (key, (bytes, caching)) in objects {
-            store.put(key, Body::Bytes(bytes), *caching, Precondition::None).await.unwrap();
-        }
-    });
+    let store = runtime.block_on(copy_of(objects, clock));
     clock.advance(30 * DAY);
     store
 }

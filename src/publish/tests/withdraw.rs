@@ -113,10 +113,7 @@ async fn any_fault_of_a_withdrawal_is_healed() {
         for fault in [Planted::Once(n), Planted::AnswerLost(n), Planted::Killed(n), Planted::Lying(n)] {
             for repair in [false, true] {
                 let clock = Arc::new(ManualClock::default());
-                let (store, ctx) = (MemStore::with_clock(clock.clone()), at(&clock));
-                for (key, (bytes, caching)) in &start {
-                    store.put(key, Body::Bytes(bytes), *caching, Precondition::None).await.unwrap();
-                }
+                let (store, ctx) = (copy_of(&start, &clock).await, at(&clock));
                 let look = || read_everything(&store);
                 let outcome = withdraw(&FailNth::new(&store, Some(fault), &look), "khoa", "a", &ctx).await;
                 assert!(outcome.is_err() || matches!(fault, Planted::Lying(_)), "{fault:?} went unnoticed");
