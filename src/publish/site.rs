@@ -56,7 +56,7 @@ pub(super) async fn refresh(store: &dyn Store, course: &str, ctx: &Ctx) -> Resul
             }
             Err(e) => return Err(e),
         };
-        let mut written = Vec::new();
+        let (mut written, mut lists) = (Vec::new(), Vec::new());
         for change in changes {
             match change {
                 Change::Write(key, bytes, caching) => {
@@ -67,9 +67,20 @@ pub(super) async fn refresh(store: &dyn Store, course: &str, ctx: &Ctx) -> Resul
                     }
                     store.put(&key, Body::Bytes(&bytes), caching, Precondition::None).await?;
                     sent.add(bytes.len() as u64);
-                    written.push(key);
+                    written.push(key.clone());
+                    if key.as_str().ends_with("index.html") {
+                        lists.push((key, bytes));
+                    }
                 }
-                Change::Delete(key) => store.delete(&key).await?,
+                Change::Delete(key) => {
+                    // No list may name it any more.
+                    for (list, bytes) in lists.drain(..) {
+                        if get_if_there(store, &list).await?.as_ref() != Some(&bytes) {
+                            return Err(super::not_done(store, &list));
+                        }
+                    }
+                    store.delete(&key).await?;
+                }
             }
         }
         let now = state::pointers(store, ctx).await?;

@@ -67,7 +67,7 @@ pub async fn verify_store(store: &dyn Store, repair: bool, ctx: &Ctx) -> Result<
     let done = held.done().await;
     let mut report = outcome?;
     done?;
-    for (course, lecture) in std::mem::take(&mut report.unfinished) {
+    for (course, lecture) in std::mem::take(&mut report.unfinished).into_iter().collect::<BTreeSet<_>>() {
         super::withdraw(store, &course, &lecture, ctx).await?;
         report.fault(&format!("courses/{course}/current.json"), format!("the withdrawal of \"{lecture}\" was cut short"), true);
     }
@@ -190,18 +190,25 @@ async fn withdrawn(store: &dyn Store, pointed: &Current, held: Option<&mut Held<
     let mut still = Vec::new();
     for n in state::numbers(store, &pointed.course).await? {
         match state::release(store, &pointed.course, n).await {
-            Ok((release, _)) if pointed.stripped(&release).is_some() => still.push(n),
+            Ok((release, _)) if pointed.stripped(&release).is_some() => still.push(release),
             Ok(_) => {}
             // Told where all releases are read.
             Err(e) if matches!(e.kind(), Kind::Corrupt | Kind::Unsupported) => return Ok(()),
             Err(e) => return Err(e),
         }
     }
-    if let Some(held) = held.filter(|_| !still.is_empty()) {
-        super::withdraw::strip(store, &pointed.course, held).await?;
+    // Withdrawn once more, its objects go too; one that was brought back since only leaves the earlier releases.
+    let unfinished: BTreeSet<&str> =
+        still.iter().flat_map(|r| &r.lectures).map(|l| l.id.as_str()).filter(|id| pointed.tombstone(id).is_some()).collect();
+    match held {
+        Some(_) if !unfinished.is_empty() => {
+            report.unfinished.extend(unfinished.iter().map(|id| (pointed.course.clone(), id.to_string())));
+        }
+        Some(held) if !still.is_empty() => drop(super::withdraw::strip(store, &pointed.course, held).await?),
+        _ => {}
     }
-    for n in still {
-        let key = release_key(&pointed.course, n)?.to_string();
+    for release in &still {
+        let key = release_key(&pointed.course, release.release)?.to_string();
         report.fault(&key, "still has a lecture that was withdrawn", repaired);
     }
     Ok(())

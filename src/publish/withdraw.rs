@@ -103,9 +103,20 @@ async fn run(
             (e, begun)
         })?;
     pages_agree(store, course, &release, ctx).await.map_err(late)?;
-    let releases = strip(store, course, held).await.map_err(late)?;
-    // Read again: a publisher of another course may have come to name one of them since.
-    let named = Shelf::read(store).await.map_err(late)?.names(|_, _| true);
+    // Read again: a publisher may have written a release with it since, or come to name one of its objects in another course.
+    let mut releases = BTreeSet::new();
+    let mut shelf = shelf;
+    for _ in 0..ROUNDS {
+        releases.extend(strip(store, course, held).await.map_err(late)?);
+        shelf = Shelf::read(store).await.map_err(late)?;
+        if of_course(&shelf).iter().all(|r| r.lecture(lecture).is_none()) {
+            break;
+        }
+    }
+    if let Some(still) = of_course(&shelf).into_iter().find(|r| r.lecture(lecture).is_some()) {
+        return Err(late(not_done(store, &release_key(course, still.release).map_err(late)?)));
+    }
+    let named = shelf.names(|_, _| true);
     let (_, others) = held.others().await.map_err(late)?;
     let needed = needs(store, &others).await.map_err(late)?;
     let shared = |key: &String| named.contains(key) || needed.objects.contains(key);
@@ -113,7 +124,7 @@ async fn run(
         course: course.into(),
         lecture: lecture.into(),
         release: release.release,
-        releases,
+        releases: releases.into_iter().collect(),
         deleted: Vec::new(),
         deleted_bytes: 0,
         shared_objects: objects.iter().filter(|key| shared(key)).count(),
