@@ -45,11 +45,14 @@ struct Entry {
     used: u64,
 }
 
+/// By name and by what of the object it is.
+type Entries = HashMap<(Key, What), Entry>;
+
 /// See the module.
 pub struct Near {
     far: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
-    held: Mutex<(HashMap<(Key, What), Entry>, u64)>,
+    held: Mutex<(Entries, u64)>,
 }
 
 impl Near {
@@ -170,7 +173,7 @@ impl Store for Near {
             }
             let meta = self.head(key).await?.ok_or_else(|| missing(key))?;
             if meta.bytes <= PIECE || self.far.packs(key) {
-                return Ok(slice(&*self.part(key, &meta, What::Whole, None).await?, range));
+                return Ok(slice(&self.part(key, &meta, What::Whole, None).await?, range));
             }
             let range = range.unwrap_or(0..meta.bytes);
             let (mut at, end) = (range.start, range.end.min(meta.bytes));

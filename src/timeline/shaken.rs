@@ -94,7 +94,8 @@ fn zoomed(levels: &[Vec<f32>]) -> Option<Vec<usize>> {
     }
     let least = CUT.max(TIMES * usual);
     // A fade is several jumps: its first counts.
-    let cuts: Vec<usize> = (0..jumps.len()).filter(|i| jumps[*i] >= least && (*i == 0 || jumps[*i - 1] < least / 2.0)).map(|i| i + 1).collect();
+    let cuts: Vec<usize> =
+        (0..jumps.len()).filter(|i| jumps[*i] >= least && (*i == 0 || jumps[*i - 1] < least / 2.0)).map(|i| i + 1).collect();
     Some(cuts)
 }
 
@@ -107,7 +108,8 @@ fn shaken(thumbs: &[&Thumb], levels: &[Vec<f32>], looker: &Looker) -> Option<Vec
     let changes: Vec<f64> = (0..thumbs.len()).map(|i| change_at(thumbs, levels, i)).collect();
     let near = |i: usize, j: usize| thumbs[i].ns.abs_diff(thumbs[j].ns) < WINDOW_NS * 3 / 4;
     let peak = |i: &usize| {
-        changes[*i] >= CHANGED && (0..thumbs.len()).filter(|j| near(*i, *j)).all(|j| changes[j] < changes[*i] || changes[j] == changes[*i] && j >= *i)
+        changes[*i] >= CHANGED
+            && (0..thumbs.len()).filter(|j| near(*i, *j)).all(|j| changes[j] < changes[*i] || changes[j] == changes[*i] && j >= *i)
     };
     let cuts: Vec<usize> = (0..thumbs.len()).filter(peak).collect();
     let apart = |i: &usize| cuts.iter().all(|c| thumbs[*i].ns.abs_diff(thumbs[*c].ns) > WINDOW_NS * 5 / 4);

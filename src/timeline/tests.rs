@@ -44,7 +44,9 @@ impl Drawn {
     fn shaken(&self, step: u64) -> Drawn {
         let t = step as f64 / RATE as f64;
         let (dx, dy) = (0.4 * ((t * 5.0).sin() + (t * 11.0).sin()), 0.6 * (t * 7.0).sin());
-        let at = |x: isize, y: isize| self.0[y.clamp(0, ROWS as isize - 1) as usize * COLUMNS + x.clamp(0, COLUMNS as isize - 1) as usize] as f64;
+        let at = |x: isize, y: isize| {
+            self.0[y.clamp(0, ROWS as isize - 1) as usize * COLUMNS + x.clamp(0, COLUMNS as isize - 1) as usize] as f64
+        };
         let mut out = self.clone();
         for y in 0..ROWS {
             for x in 0..COLUMNS {
@@ -110,7 +112,7 @@ fn a_menu_before_a_change_is_not_its_begin() {
 /// Who sits still in a corner for half of the time, and then moves, is no build.
 #[test]
 fn a_restless_speaker_in_a_corner_is_no_change() {
-    let speaker = |step: u64| if step / 13 % 2 == 0 { step / 4 } else { step / 13 };
+    let speaker = |step: u64| if (step / 13).is_multiple_of(2) { step / 4 } else { step / 13 };
     let found = timeline(90, |step| slide(1 + step / (30 * RATE), 8).moving((126, 62, 34, 28), speaker(step)));
     assert_eq!(starts(&found), [0.0, 30.0, 60.0]);
     assert!(found.slides.iter().all(|s| s.steps_ns.is_empty()), "{:?}", found.slides);

@@ -122,7 +122,7 @@ fn restless(active: &[Zones]) -> Vec<Zones> {
     };
     let mut found: Vec<Zones> = (0..active.len()).map(around).collect();
     let often = |zone: &usize| found.iter().filter(|f| has(f, *zone)).count() as f64 >= ALWAYS * found.len() as f64;
-    let always = (0..ZONES).filter(often).fold([0; 3], |zones, zone| with(zones, zone));
+    let always = (0..ZONES).filter(often).fold([0; 3], with);
     found.iter_mut().for_each(|f| *f = union(f, &always));
     found
 }

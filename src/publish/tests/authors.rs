@@ -14,7 +14,10 @@ async fn of_two_publishers_at_once_one_is_told_and_loses_nothing() {
     let job = Job::prepare(&one.file(), &store, &one.encoder, &options, &ctx).await.unwrap();
     two.publish(&store).await.unwrap();
     let after_two = store.snapshot();
-    let e = commit::commit(&store, &job.head, job.before.as_ref(), job.content(), &mut Sent::default(), &crate::clock::SystemClock, |_, _| ()).await.unwrap_err();
+    let e =
+        commit::commit(&store, &job.head, job.before.as_ref(), job.content(), &mut Sent::default(), &crate::clock::SystemClock, |_, _| ())
+            .await
+            .unwrap_err();
     assert_eq!(e.kind(), Kind::Conflict, "{}", e.report());
     assert_eq!(current(&store).await.title.in_language("vi"), "Của hai");
     assert_eq!(store.snapshot(), after_two, "the store is as the winner left it");

@@ -121,7 +121,7 @@ async fn a_changed_course_leaves_no_page_of_a_lecture_that_is_gone() {
     studio.course("Khoá một", &["a"]);
     studio.publish(&store).await.unwrap();
     let names: Vec<String> = store.list("khoa/").await.unwrap().into_iter().map(|l| l.key.to_string()).collect();
-    assert_eq!(names, ["khoa/a.html", "khoa/a.m3u8", "khoa/index.html"]);
+    assert_eq!(names, ["khoa/a.html", "khoa/a.m3u8", "khoa/index.html", "khoa/search.json"]);
     read_everything(&store);
 }
 

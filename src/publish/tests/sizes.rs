@@ -42,14 +42,15 @@ impl Store for Counting<'_> {
 #[tokio::test]
 async fn nothing_changed_costs_nothing_and_a_title_less_than_a_hundredth() {
     let (studio, store) = (Studio::new(), MemStore::default());
-    studio.write("bài.pdf", &"p".repeat(4_000_000));
+    studio.write("bài.pdf", &"p".repeat(10_000_000));
     let cost = async || {
         let counting = Counting { inner: &store, put: AtomicU64::new(0) };
         studio.publish(&counting).await.unwrap();
         counting.put.into_inner()
     };
     let whole = cost().await;
-    assert!(whole > 4_000_000);
+    // Less than an hour of lecture takes; a page holds its player and the first seconds of the voice.
+    assert!(whole > 10_000_000);
     assert_eq!(cost().await, 0, "the bar is 20 kB");
     studio.course("Khoá đúng", &["a", "b"]);
     let title = cost().await;

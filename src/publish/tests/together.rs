@@ -102,7 +102,7 @@ fn copy(runtime: &tokio::runtime::Runtime, objects: &BTreeMap<Key, (Vec<u8>, Cac
 
 #[test]
 fn prune_beside_publish_or_rollback_loses_nothing_that_a_release_names() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap();
     let studio = Studio::new();
     let start = prepared(&runtime, &studio);
     let options = Options { profile: "p".into(), ..Options::default() };
@@ -155,7 +155,7 @@ fn clock_now(clock: &ManualClock) -> Duration {
 
 #[test]
 fn withdraw_beside_publish_brings_nothing_back() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap();
     let studio = Studio::new();
     let start = prepared(&runtime, &studio);
     let options = Options { profile: "p".into(), ..Options::default() };

@@ -40,7 +40,7 @@ async fn a_withdrawn_lecture_is_in_no_release_page_or_object() {
     let page = store.get(&Key::new("khoa/a.html").unwrap(), None).await.unwrap();
     let page = String::from_utf8(page).unwrap();
     assert!(page.contains("Bài giảng này đã được gỡ bỏ.") && page.contains("data-withdrawn=\"a\"") && !page.contains("Bài a"), "{page}");
-    assert_eq!(names(&store, "khoa/"), ["khoa/a.html", "khoa/b.html", "khoa/b.m3u8", "khoa/index.html"]);
+    assert_eq!(names(&store, "khoa/"), ["khoa/a.html", "khoa/b.html", "khoa/b.m3u8", "khoa/index.html", "khoa/search.json"]);
     let pointer = Head::of(&store, "khoa").await.unwrap().current.unwrap();
     assert_eq!(pointer.withdrawn, [Tombstone { lecture: "a".into(), release: 4, restored: None }]);
     // Going back does not bring it back, and loses no tombstone.
@@ -138,7 +138,9 @@ async fn a_publisher_at_the_same_moment_comes_second() {
     withdraw(&store, "khoa", "a", &ctx).await.unwrap();
     let after = store.snapshot();
     let content = job.content();
-    let e = commit::commit(&store, &job.head, job.before.as_ref(), content, &mut Sent::default(), &crate::clock::SystemClock, |_, _| ()).await.unwrap_err();
+    let e = commit::commit(&store, &job.head, job.before.as_ref(), content, &mut Sent::default(), &crate::clock::SystemClock, |_, _| ())
+        .await
+        .unwrap_err();
     assert_eq!(e.kind(), Kind::Conflict);
     assert_eq!(store.snapshot(), after, "his release, which names what is gone, is taken back");
 }

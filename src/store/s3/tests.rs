@@ -256,7 +256,7 @@ fn key(name: &str) -> Key {
 
 /// Bytes that do not repeat part by part.
 fn film(path: &Path, bytes: usize) -> (Digest, u64) {
-    let all: Vec<u8> = (0..bytes as u64).map(|i| (i * 2_654_435_761 >> 13) as u8).collect();
+    let all: Vec<u8> = (0..bytes as u64).map(|i| ((i * 2_654_435_761) >> 13) as u8).collect();
     std::fs::write(path, &all).unwrap();
     (Digest::of(&all), bytes as u64)
 }
