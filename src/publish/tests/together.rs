@@ -15,10 +15,12 @@ struct Turns<'a> {
 impl Turns<'_> {
     async fn turn<T>(&self, operation: impl Future<Output = Result<T>>) -> Result<T> {
         let mut asked = false;
-        std::future::poll_fn(|_| match std::mem::replace(&mut asked, true) {
+        std::future::poll_fn(|cx| match std::mem::replace(&mut asked, true) {
             true => Poll::Ready(()),
             false => {
                 self.waiting.store(true, Ordering::SeqCst);
+                // Several operations under way at once are only polled where they have been woken.
+                cx.waker().wake_by_ref();
                 Poll::Pending
             }
         })
