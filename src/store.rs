@@ -72,6 +72,12 @@ impl Key {
             _ => "application/octet-stream",
         }
     }
+    /// Text, which gzip makes several times smaller.
+    pub fn is_text(&self) -> bool {
+        let mime = self.content_type();
+        mime.starts_with("text/")
+            || matches!(mime, "application/json" | "application/manifest+json" | "application/vnd.apple.mpegurl" | "image/svg+xml")
+    }
 }
 impl std::fmt::Display for Key {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

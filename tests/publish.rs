@@ -80,8 +80,14 @@ fn a_draft_is_published_corrected_and_taken_back() {
     let line = titled.json("published");
     assert_eq!((titled.code, line["release"].as_u64()), (0, Some(2)), "{}", titled.err);
     assert_eq!((&line["encoded"], &line["carried"]), (&serde_json::json!([]), &serde_json::json!(["odd-vfr"])));
-    // Manifest, pointer and pages, the lecture's with the start of its voice (33 kB as text): whatever the lecture's length.
-    assert!(line["bytes_sent"].as_u64().unwrap() < 130_000, "{line}");
+    // Manifest, pointer and lists cost little; and each lecture page, which holds its player and the start of its voice, no more
+    // than a learner may have to fetch before the sound.
+    let now = tree(&store);
+    let changed: Vec<(&String, u64)> = now.iter().filter(|(k, v)| published.get(*k) != Some(v)).map(|(k, v)| (k, v.len() as u64)).collect();
+    let (pages, rest): (Vec<_>, Vec<_>) = changed.into_iter().partition(|(k, _)| k.ends_with(".html") && !k.ends_with("index.html"));
+    assert!(pages.len() == 2 && pages.iter().all(|(_, n)| *n < 60_000), "{pages:?}");
+    assert!(rest.iter().map(|(_, n)| n).sum::<u64>() < 20_000, "{rest:?}");
+    assert_eq!(line["bytes_sent"].as_u64().unwrap(), pages.iter().chain(&rest).map(|(_, n)| n).sum::<u64>(), "{line}");
     let blobs = |tree: &BTreeMap<String, Vec<u8>>| tree.keys().filter(|k| k.starts_with("blobs/")).cloned().collect::<Vec<_>>();
     assert_eq!(blobs(&tree(&store)), blobs(&published));
     let page = std::fs::read_to_string(store.join("course/odd-vfr.html")).unwrap();

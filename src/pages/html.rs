@@ -1,6 +1,6 @@
 //! From strings that anybody wrote to markup that only we wrote.
 
-use super::code::{csp, style};
+use super::code::{csp, lecture_style, style};
 
 /// Text or a double-quoted attribute's value. Control characters, which HTML forbids, are dropped.
 pub fn escape(text: &str) -> String {
@@ -60,6 +60,9 @@ pub struct Head<'a> {
     pub class: &'a str,
 }
 
+/// The class of lecture pages, which have the player.
+pub const LECTURE: &str = "lecture";
+
 /// A whole document. `body` is markup.
 pub fn document(head: &Head, body: &str) -> String {
     let mut out = format!(
@@ -76,7 +79,11 @@ pub fn document(head: &Head, body: &str) -> String {
             out += &format!("<meta property=\"{property}\" content=\"{content}\">\n");
         }
     }
-    out += &format!("<style>{}</style>\n</head>\n<body class=\"{}\">\n{body}</body>\n</html>\n", style(), escape(head.class));
+    out += &format!("<style>{}</style>\n", style());
+    if head.class == LECTURE {
+        out += &format!("<style>{}</style>\n", lecture_style());
+    }
+    out += &format!("</head>\n<body class=\"{}\">\n{body}</body>\n</html>\n", escape(head.class));
     out
 }
 

@@ -2,7 +2,7 @@
 //! frames in other sites.
 
 use super::code::loader;
-use super::html::{Head, document, escape, isolate, part, safe_uri};
+use super::html::{Head, LECTURE, document, escape, isolate, part, safe_uri};
 use super::media::script_json;
 use super::words::Words;
 use super::{CourseView, LectureView, Names, Page, assets, lists};
@@ -45,7 +45,7 @@ pub(super) fn lecture_page(
         title: &title,
         description: &description(lecture, words),
         poster: lecture.poster.as_deref(),
-        class: "lecture",
+        class: LECTURE,
     };
     Page::html(format!("{}/{}.html", course.id, lecture.id), document(&head, &body))
 }
@@ -63,7 +63,7 @@ pub fn package_pages(lecture: &LectureView) -> Vec<Page> {
         downloads(lecture, words),
         scripts(None, lecture, words, "", &names)
     );
-    let head = Head { language: "en", title: &lecture.title, description: &description(lecture, words), poster: None, class: "lecture" };
+    let head = Head { language: "en", title: &lecture.title, description: &description(lecture, words), poster: None, class: LECTURE };
     pages.push(Page::html("index.html".into(), document(&head, &body)));
     pages
 }

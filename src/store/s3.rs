@@ -348,9 +348,7 @@ impl Store for S3Store {
         Box::pin(async move { self.conditions.get_or_try_init(|| self.probe()).await.copied() })
     }
     fn packs(&self, key: &Key) -> bool {
-        let mime = key.content_type();
-        mime.starts_with("text/")
-            || matches!(mime, "application/json" | "application/manifest+json" | "application/vnd.apple.mpegurl" | "image/svg+xml")
+        key.is_text()
     }
     fn parallel(&self) -> usize {
         lanes::MOST
