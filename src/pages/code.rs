@@ -4,6 +4,7 @@
 use super::Page;
 use crate::store::Caching;
 use crate::units::Digest;
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 /// The loader and the style stand in every page: a first visit is one request before the voice is heard.
@@ -37,6 +38,25 @@ pub fn style() -> &'static str {
 /// What a lecture page has after that.
 pub fn lecture_style() -> &'static str {
     &LECTURE_STYLE
+}
+
+/// Names of the words that the script says on a course page: what keeps lectures, what searches, what marks the list.
+pub fn list_words() -> &'static BTreeSet<String> {
+    static NAMES: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
+        let sources = [
+            include_str!("../../player/app/keeping.js"),
+            include_str!("../../player/app/search.js"),
+            include_str!("../../player/app/lists.js"),
+        ];
+        said(&sources.concat())
+    });
+    &NAMES
+}
+
+/// Every `words.name` of a script.
+fn said(source: &str) -> BTreeSet<String> {
+    let name = |after: &str| after.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+    source.split("words.").skip(1).map(name).collect()
 }
 
 /// What a page may load and run: its own origin's files, media through object URLs, and of inline script and style exactly
@@ -133,8 +153,7 @@ mod tests {
     #[test]
     fn every_word_of_the_script_is_there() {
         let words = crate::pages::words::Words::of("vi");
-        for use_ in APP.concat().split("words.").skip(1) {
-            let name: String = use_.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+        for name in said(&APP.concat()) {
             assert!(words.page.contains_key(&name), "{name}");
         }
     }

@@ -1,12 +1,13 @@
 //! The page that plays one lecture, in a course or of a bare package. `?embed` in its address leaves the player alone: for
 //! frames in other sites.
 
-use super::code::loader;
+use super::code::{list_words, loader};
 use super::html::{Head, LECTURE, document, escape, isolate, part, safe_uri};
 use super::media::script_json;
 use super::words::Words;
 use super::{CourseView, LectureView, Names, Page, assets, lists};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// `<course>/<lecture>.html`
 pub(super) fn lecture_page(
@@ -290,7 +291,7 @@ pub(super) fn course_data(course: &CourseView, words: &Words, names: &Names) -> 
         "course": course.id,
         "lectures": lectures.map(row).collect::<Vec<_>>(),
         "worker": format!("../{}", names.worker),
-        "words": words.page,
+        "words": words.page.iter().filter(|(name, _)| list_words().contains(*name)).collect::<BTreeMap<_, _>>(),
         "decimal": words.decimal,
     });
     format!(
