@@ -75,7 +75,8 @@ pub(super) struct Want {
     /// Which slide; `None`: a candidate for the poster and no more, of which the first that is not black is made.
     slide: Option<usize>,
     region: Option<[f64; 4]>,
-    /// A slide, to be read and to be true; else a picture of what moves.
+    /// A slide, whose figures are to be true; else a picture of what moves, which may hold words all the same: a case
+    /// discussion shows slides among moving faces.
     slide_stands: bool,
     /// Also made as a poster.
     poster: bool,
@@ -300,7 +301,7 @@ pub fn make(job: Job, reporter: &mut Reporter) -> Result<()> {
             break;
         };
         let picture = cut(picture, want.region)?;
-        let read = ocr.as_ref().filter(|_| want.slide_stands).map(|o| o.read(&picture, cache.as_ref(), &mut || reporter.alive()));
+        let read = ocr.as_ref().map(|o| o.read(&picture, cache.as_ref(), &mut || reporter.alive()));
         let (words, unread) = match read {
             Some(Ok(words)) => (words, None),
             Some(Err(e)) => (Vec::new(), Some(e.report())),
