@@ -1,7 +1,10 @@
 //! Plants one fault after another in a good package: each must trigger its own rule and no other.
 
+#[path = "support/plant.rs"]
+mod plant;
 mod support;
 
+use plant::*;
 use rivulet::check::{Level, RULES, Report, Target, check};
 use rivulet::package::Captions;
 use rivulet::progress::Ctx;
@@ -27,98 +30,6 @@ fn a_good_package_has_no_finding_beyond_the_declared() {
     assert_eq!((report.passes(), report.segments, report.notes.len()), (true, 24, 0));
     assert!(report.findings.iter().all(|f| f.message.contains("(cost: none)")));
 }
-
-/// Replaces the first `from` in a text file.
-fn edit(dir: &Path, file: &str, from: &str, to: &str) {
-    let text = std::fs::read_to_string(dir.join(file)).unwrap();
-    assert!(text.contains(from), "{file} has no {from:?}");
-    std::fs::write(dir.join(file), text.replacen(from, to, 1)).unwrap();
-}
-
-/// Changes the master's attribute in the first line that has `mark`; `None` takes it out.
-fn attribute(dir: &Path, mark: &str, name: &str, change: impl Fn(f64) -> Option<String>) {
-    let text = std::fs::read_to_string(dir.join("master.m3u8")).unwrap();
-    let mut done = false;
-    let lines: Vec<String> = text
-        .lines()
-        .map(|line| {
-            let Some(at) =
-                line.find(&format!("{name}=")).filter(|at| !done && line.contains(mark) && matches!(line.as_bytes()[at - 1], b':' | b','))
-            else {
-                return line.to_string();
-            };
-            done = true;
-            let end = line[at..].find(',').map_or(line.len(), |e| at + e);
-            let value = line[at + name.len() + 1..end].parse().unwrap_or(0.0);
-            match change(value) {
-                Some(new) => format!("{}{name}={new}{}", &line[..at], &line[end..]),
-                None => format!("{}{}", &line[..at], &line[(end + 1).min(line.len())..]),
-            }
-        })
-        .collect();
-    assert!(done, "no {name} in a line with {mark}");
-    std::fs::write(dir.join("master.m3u8"), lines.join("\n") + "\n").unwrap();
-}
-
-/// Overwrites bytes `skip` after the n-th occurrence of a box's name.
-fn patch(dir: &Path, file: &str, name: &[u8; 4], nth: usize, skip: isize, bytes: &[u8]) {
-    let mut data = std::fs::read(dir.join(file)).unwrap();
-    let at = (0..data.len() - 4).filter(|i| &data[*i..*i + 4] == name).nth(nth).expect("the box is there");
-    let at = at.checked_add_signed(skip).unwrap();
-    assert_ne!(&data[at..at + bytes.len()], bytes, "the patch changes nothing");
-    data[at..at + bytes.len()].copy_from_slice(bytes);
-    std::fs::write(dir.join(file), data).unwrap();
-}
-
-/// Puts lines at the end of the master.
-fn append(dir: &Path, lines: &str) {
-    let text = std::fs::read_to_string(dir.join("master.m3u8")).unwrap();
-    std::fs::write(dir.join("master.m3u8"), format!("{text}{lines}\n")).unwrap();
-}
-
-/// Takes out of the master every line that has `mark`, and the line after it where it names a variant.
-fn without(dir: &Path, mark: impl Fn(&str, &str) -> bool) {
-    let text = std::fs::read_to_string(dir.join("master.m3u8")).unwrap();
-    let lines: Vec<&str> = text.lines().collect();
-    let gone = |i: usize| lines.get(i).is_some_and(|l| l.starts_with("#EXT-X-") && mark(l, lines.get(i + 1).unwrap_or(&"")));
-    let stream = |i: usize| lines[i].starts_with("#EXT-X-STREAM-INF");
-    let kept: Vec<&str> = (0..lines.len()).filter(|i| !(gone(*i) || *i > 0 && gone(i - 1) && stream(i - 1))).map(|i| lines[i]).collect();
-    assert!(kept.len() < lines.len(), "nothing was taken out");
-    std::fs::write(dir.join("master.m3u8"), kept.join("\n") + "\n").unwrap();
-}
-
-/// Writes another value for H.264 in every CODECS of the master.
-fn avc_is(dir: &Path, codec: impl Fn(&str) -> String) {
-    let text = std::fs::read_to_string(dir.join("master.m3u8")).unwrap();
-    let mut parts = text.split("avc1.");
-    let mut out = parts.next().unwrap().to_string();
-    parts.for_each(|p| out += &format!("{}{}", codec(&p[..6]), &p[6..]));
-    std::fs::write(dir.join("master.m3u8"), out).unwrap();
-}
-
-const CUES: &str = "WEBVTT\nX-TIMESTAMP-MAP=LOCAL:00:00:00.000,MPEGTS:0\n\n00:00.000 --> 00:02.500\nXin chào\n";
-
-/// Adds captions to the master.
-fn captions(dir: &Path, text: &str, attributes: &str, seconds: u32) {
-    append(dir, &format!("#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID=\"s\",NAME=\"Captions\",{attributes}URI=\"s.m3u8\""));
-    let list = format!(
-        "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:16\n#EXT-X-PLAYLIST-TYPE:VOD\n#EXTINF:{seconds},\ns.vtt\n#EXT-X-ENDLIST\n"
-    );
-    std::fs::write(dir.join("s.m3u8"), list).unwrap();
-    std::fs::write(dir.join("s.vtt"), text).unwrap();
-}
-
-/// Adds a variant of MPEG-TS segments, of 20 packets each.
-fn transport_stream(dir: &Path, attributes: &str) {
-    let packet = [&[0x47u8][..], &[0xff; 187]].concat();
-    std::fs::write(dir.join("t.ts"), packet.repeat(20)).unwrap();
-    let segments: String = [6, 6, 4].iter().map(|s| format!("#EXTINF:{s},\nt.ts\n")).collect();
-    let head = "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:6\n#EXT-X-PLAYLIST-TYPE:VOD\n";
-    std::fs::write(dir.join("t.m3u8"), format!("{head}{segments}#EXT-X-ENDLIST\n")).unwrap();
-    append(dir, &format!("#EXT-X-STREAM-INF:BANDWIDTH=7520,AVERAGE-BANDWIDTH=5640,{attributes}\nt.m3u8"));
-}
-
-type Plant = fn(&Path);
 
 /// Rule, what is planted, and rules that cannot but break with it.
 const FAULTS: &[(&str, &str, Plant, &[&str])] = &[
@@ -453,30 +364,6 @@ const FAULTS: &[(&str, &str, Plant, &[&str])] = &[
     ("rivulet-slides", "a poster too small to see", |d| std::fs::write(d.join("poster.webp"), webp(8, 90)).unwrap(), &[]),
     ("rivulet-slides", "a track of no slides", |d| std::fs::write(d.join("slides.vtt"), "WEBVTT\n").unwrap(), &[]),
 ];
-
-fn webp(side: u32, grey: u8) -> Vec<u8> {
-    let mut out = Vec::new();
-    let pixels = vec![grey; (side * side * 3) as usize];
-    image_webp::WebPEncoder::new(&mut out).encode(&pixels, side, side, image_webp::ColorType::Rgb8).unwrap();
-    out
-}
-
-fn slide() -> rivulet::package::slides::Slide {
-    rivulet::package::slides::Slide {
-        file: rivulet::package::slides::file_name(0),
-        start_s: 0.0,
-        end_s: 16.0,
-        steps_s: Vec::new(),
-        title: None,
-        text: String::new(),
-        width: 16,
-        height: 16,
-        bytes: 100,
-        score: Some(90.0),
-        figure_score: None,
-        x_height_px: None,
-    }
-}
 
 /// Faults of package.json and of the directory: digests are not brought into line afterwards.
 const UNSEALED: &[(&str, &str, Plant)] = &[
