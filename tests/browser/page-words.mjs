@@ -79,7 +79,7 @@ export const tests = {
     };
     const count = (p) => p.evaluate(() => [document.scripts.length, document.querySelectorAll("img").length, document.querySelectorAll("b").length]);
     const plain = await page("khoa/ca.html");
-    await plain.waitForFunction(() => !document.querySelector("#query").disabled);
+    await plain.waitForFunction(() => !document.querySelector("#mode").disabled);
     const normal = await count(plain);
     for (const address of [LECTURE, "khoa/xau.html"]) {
       const p = await page(address);
