@@ -49,8 +49,9 @@ const ENCODERS: &[&str] = &["chunk", "search"];
 const ZEROED: &[(&str, &str)] = &[("MALLOC_PERTURB_", "255")];
 
 /// glibc keeps an arena per thread and hands back little of what encoders free: 1424 MB instead of 1072 for two chunks of 1080p
-/// (benches/memory.py). Big blocks go straight back to the system.
-const LEAN: &[(&str, &str)] = &[("MALLOC_ARENA_MAX", "2"), ("MALLOC_MMAP_THRESHOLD_", "131072"), ("MALLOC_TRIM_THRESHOLD_", "131072")];
+/// (benches/memory.py). Big blocks go straight back to the system; pictures of less than a megabyte stay, since the kernel clears
+/// every page that is handed out again.
+const LEAN: &[(&str, &str)] = &[("MALLOC_ARENA_MAX", "2"), ("MALLOC_MMAP_THRESHOLD_", "1048576"), ("MALLOC_TRIM_THRESHOLD_", "4194304")];
 
 /// Runs `verb` in a child. `subject` says for error messages what it works on ("a.mp4, 60.0 to 120.0 s").
 pub async fn run<J, R>(verb: &str, subject: &str, job: &J, limits: Limits, ctx: &Ctx, mut on_progress: impl FnMut(f64) + Send) -> Result<R>

@@ -9,7 +9,7 @@ use crate::cache::Cache;
 use crate::error::{Error, Result, ResultExt};
 use crate::legible::Word;
 use crate::picture::Frame;
-use crate::units::{Area, Digest};
+use crate::units::{Area, Digest, Hasher};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -23,7 +23,7 @@ const MOST: u64 = 16 << 20;
 /// What [`look`] says where there is no Tesseract.
 pub const NONE: &str = "none";
 /// Kind of entry in the cache. The number grows when the arguments below change.
-const CACHED: &str = "ocr-1";
+const CACHED: &str = "ocr-2";
 
 /// Version and language packs for the tool fingerprint: `5.3.0 eng:1f2e3d4c vie:5b6a7988`, or `none`.
 pub fn look() -> String {
@@ -83,21 +83,42 @@ impl Ocr {
         }
     }
 
-    /// The words of an upright picture's luma. What was read before, by the same version in the same languages, comes from the
-    /// cache. Any error means that this picture stays unread; `alive` is called every second meanwhile.
+    /// The words of one upright picture; see [`Ocr::read_all`].
     pub fn read(&self, picture: &Frame, cache: Option<&Cache>, alive: &mut dyn FnMut()) -> Result<Vec<Word>> {
-        let pnm = luma(picture);
-        let key = format!("{} {} {}", Digest::of(&pnm), self.languages, self.version);
-        if let Some(words) = cache.and_then(|c| c.get(CACHED, &key)) {
-            return Ok(words);
-        }
-        let words = parse(&self.run(pnm, alive)?);
-        // A cache that cannot be written costs time, no more.
-        let _ = cache.map(|c| c.put(CACHED, &key, &words));
-        Ok(words)
+        self.read_all(&[picture], cache, alive).pop().unwrap_or_else(|| Err(Error::bug("a picture was not read")))
     }
 
-    fn run(&self, pnm: Vec<u8>, alive: &mut dyn FnMut()) -> Result<String> {
+    /// The words of upright pictures' luma, an answer for each. What was read before, by the same version in the same languages,
+    /// comes from the cache; one run of Tesseract reads the rest: loading its languages costs as much as reading a slide, and
+    /// the words are the same. An error means that a picture stays unread; `alive` is called every second meanwhile.
+    pub fn read_all(&self, pictures: &[&Frame], cache: Option<&Cache>, alive: &mut dyn FnMut()) -> Vec<Result<Vec<Word>>> {
+        let pages: Vec<Page> = pictures.iter().map(|p| luma(p)).collect();
+        let keys: Vec<String> = pages.iter().map(|p| format!("{} {} {}", p.digest(), self.languages, self.version)).collect();
+        let mut found: Vec<Option<Result<Vec<Word>>>> = keys.iter().map(|key| cache.and_then(|c| c.get(CACHED, key)).map(Ok)).collect();
+        let unread: Vec<usize> = (0..pages.len()).filter(|i| found[*i].is_none()).collect();
+        if !unread.is_empty() {
+            let asked: Vec<&Page> = unread.iter().map(|i| &pages[*i]).collect();
+            let answers = match self.ask(&asked, alive) {
+                Ok(answers) => answers.into_iter().map(Ok).collect(),
+                Err(e) if asked.len() == 1 => vec![Err(e)],
+                // One picture that Tesseract cannot bear does not take the others' words away.
+                Err(_) => asked.iter().map(|page| self.ask(&[page], alive).map(|words| words.concat())).collect::<Vec<_>>(),
+            };
+            for (i, answer) in unread.into_iter().zip(answers) {
+                // A cache that cannot be written costs time, no more.
+                let _ = answer.as_ref().ok().and_then(|words| cache.map(|c| c.put(CACHED, &keys[i], words)));
+                found[i] = Some(answer);
+            }
+        }
+        found.into_iter().map(|f| f.unwrap_or_else(|| Err(Error::bug("a picture was not read")))).collect()
+    }
+
+    /// The words of each page, by one run.
+    fn ask(&self, pages: &[&Page], alive: &mut dyn FnMut()) -> Result<Vec<Vec<Word>>> {
+        Ok(parse(&self.run(tiff(pages), self.limit * pages.len() as u32, alive)?, pages.len()))
+    }
+
+    fn run(&self, pictures: Vec<u8>, limit: Duration, alive: &mut dyn FnMut()) -> Result<String> {
         let mut child = Command::new(&self.program[0])
             .args(&self.program[1..])
             .args(["-", "-", "-l", &self.languages, "--psm", "3", "tsv"])
@@ -110,21 +131,21 @@ impl Ocr {
         let (mut stdin, mut stdout) = (child.stdin.take(), child.stdout.take());
         let (told, answer) = std::sync::mpsc::channel();
         // One that dies early breaks this pipe, and its exit status says why.
-        std::thread::spawn(move || stdin.take().map(|mut s| s.write_all(&pnm)));
+        std::thread::spawn(move || stdin.take().map(|mut s| s.write_all(&pictures)));
         std::thread::spawn(move || {
             let mut text = Vec::new();
             let read = stdout.take().map(|s| s.take(MOST).read_to_end(&mut text));
             told.send(read.is_some_and(|r| r.is_ok()).then_some(text))
         });
-        let second = Duration::from_secs(1).min(self.limit);
+        let second = Duration::from_secs(1).min(limit);
         let mut waited = Duration::ZERO;
         let text = loop {
             match answer.recv_timeout(second) {
                 Ok(text) => break text,
-                Err(_) if waited + second >= self.limit => {
+                Err(_) if waited + second >= limit => {
                     let _ = child.kill();
                     let _ = child.wait();
-                    return Err(Error::failed(format!("Tesseract took longer than {} s", self.limit.as_secs())));
+                    return Err(Error::failed(format!("Tesseract took longer than {} s", limit.as_secs())));
                 }
                 Err(_) => waited += second,
             }
@@ -138,26 +159,77 @@ impl Ocr {
     }
 }
 
-/// Binary PGM of the visible luma, stretched from limited to full range: black letters are to be black.
-fn luma(picture: &Frame) -> Vec<u8> {
-    let size = picture.size();
-    let mut pnm = format!("P5\n{} {}\n255\n", size.width, size.height).into_bytes();
-    let stretched: Vec<u8> = (0..256i32).map(|y| (((y - 16) * 255 + 109) / 219).clamp(0, 255) as u8).collect();
-    for row in picture.view().rows(0) {
-        pnm.extend(row.iter().map(|y| stretched[*y as usize]));
-    }
-    pnm
+/// A picture as Tesseract gets it: 8-bit grey, row by row.
+struct Page {
+    width: u32,
+    height: u32,
+    pixels: Vec<u8>,
 }
 
-/// The word rows of Tesseract's TSV: level, page, block, paragraph, line, word, left, top, width, height, confidence, text.
-/// Rows that are none are skipped.
-fn parse(tsv: &str) -> Vec<Word> {
-    let mut words = Vec::new();
-    let mut place = ("", "", "");
+impl Page {
+    fn digest(&self) -> Digest {
+        let mut hasher = Hasher::default();
+        hasher.update(format!("{} {}\n", self.width, self.height).as_bytes());
+        hasher.update(&self.pixels);
+        hasher.finish().0
+    }
+}
+
+/// The visible luma, stretched from limited to full range: black letters are to be black.
+fn luma(picture: &Frame) -> Page {
+    let size = picture.size();
+    let stretched: Vec<u8> = (0..256i32).map(|y| (((y - 16) * 255 + 109) / 219).clamp(0, 255) as u8).collect();
+    let pixels = picture.view().rows(0).flat_map(|row| row.iter().map(|y| stretched[*y as usize])).collect();
+    Page { width: size.width, height: size.height, pixels }
+}
+
+/// Uncompressed pages of one strip each in a file (TIFF 6.0, section 2 and baseline grey of section 4): what Tesseract takes several pictures in on stdin.
+fn tiff(pages: &[&Page]) -> Vec<u8> {
+    const SHORT: u16 = 3;
+    const LONG: u16 = 4;
+    let mut file = b"II*\0\0\0\0\0".to_vec();
+    // Where the place of the next page's directory is to be written.
+    let mut link = 4;
+    for page in pages {
+        let strip = file.len() as u32;
+        file.extend(&page.pixels);
+        // Directories begin on even bytes.
+        file.resize(file.len().next_multiple_of(2), 0);
+        let place = (file.len() as u32).to_le_bytes();
+        file[link..link + 4].copy_from_slice(&place);
+        let entries: [(u16, u16, u32); 9] = [
+            (256, LONG, page.width),
+            (257, LONG, page.height),
+            // Bits per sample; no compression; black is zero.
+            (258, SHORT, 8),
+            (259, SHORT, 1),
+            (262, SHORT, 1),
+            (273, LONG, strip),
+            // One sample per pixel.
+            (277, SHORT, 1),
+            (278, LONG, page.height),
+            (279, LONG, page.pixels.len() as u32),
+        ];
+        file.extend((entries.len() as u16).to_le_bytes());
+        for (tag, kind, value) in entries {
+            file.extend([tag.to_le_bytes(), kind.to_le_bytes()].concat());
+            file.extend([1u32.to_le_bytes(), value.to_le_bytes()].concat());
+        }
+        link = file.len();
+        file.extend([0; 4]);
+    }
+    file
+}
+
+/// The word rows of Tesseract's TSV for so many pages: level, page, block, paragraph, line, word, left, top, width, height,
+/// confidence, text. Rows that are none are skipped.
+fn parse(tsv: &str, pages: usize) -> Vec<Vec<Word>> {
+    let mut all: Vec<Vec<Word>> = (0..pages).map(|_| Vec::new()).collect();
+    let mut place = ("", "", "", "");
     let mut line = 0;
     for row in tsv.lines() {
         let cells: Vec<&str> = row.split('\t').collect();
-        let [level, _, block, paragraph, in_paragraph, _, x, y, width, height, confidence, text] = cells[..] else { continue };
+        let [level, page, block, paragraph, in_paragraph, _, x, y, width, height, confidence, text] = cells[..] else { continue };
         let number = |cell: &str| cell.parse::<u32>().ok();
         let (Some(x), Some(y), Some(width), Some(height), Ok(confidence)) =
             (number(x), number(y), number(width), number(height), confidence.parse::<f32>())
@@ -167,13 +239,14 @@ fn parse(tsv: &str) -> Vec<Word> {
         if level != "5" || text.trim().is_empty() || !confidence.is_finite() {
             continue;
         }
-        if place != (block, paragraph, in_paragraph) {
-            line += usize::from(!words.is_empty());
-            place = (block, paragraph, in_paragraph);
+        let Some(words) = page.parse::<usize>().ok().and_then(|page| all.get_mut(page.checked_sub(1)?)) else { continue };
+        if place != (page, block, paragraph, in_paragraph) {
+            line = if words.is_empty() { 0 } else { line + 1 };
+            place = (page, block, paragraph, in_paragraph);
         }
         words.push(Word { text: text.trim().into(), area: Area { x, y, width, height }, confidence, line });
     }
-    words
+    all
 }
 
 #[cfg(test)]
@@ -208,11 +281,15 @@ mod tests {
                    5\t1\t1\t1\t1\t2\t50\t20\t30\t40\t90\thô\n\
                    5\t1\t1\t1\t2\t1\t10\t70\t30\t40\t91\thấp\n\
                    5\t1\t1\t1\t2\t2\t10\t70\t30\t40\t95\t \n\
-                   5\t1\t1\t1\t2\t2\t-10\t70\t30\t40\tNaN\tx\n5\tx\n";
-        let words = parse(tsv);
-        let seen: Vec<_> = words.iter().map(|w| (w.text.as_str(), w.line, w.area.y)).collect();
-        assert_eq!(seen, [("Suy", 0, 20), ("hô", 0, 20), ("hấp", 1, 70)]);
-        assert!(parse("").is_empty());
+                   5\t1\t1\t1\t2\t2\t-10\t70\t30\t40\tNaN\tx\n5\tx\n\
+                   5\t3\t1\t1\t2\t1\t10\t90\t30\t40\t91\tthở\n\
+                   5\t4\t1\t1\t2\t1\t10\t70\t30\t40\t91\tx\n\
+                   5\t0\t1\t1\t2\t1\t10\t70\t30\t40\t91\tx\n";
+        let words = parse(tsv, 3);
+        let seen = |page: usize| words[page].iter().map(|w| (w.text.as_str(), w.line, w.area.y)).collect::<Vec<_>>();
+        assert_eq!(seen(0), [("Suy", 0, 20), ("hô", 0, 20), ("hấp", 1, 70)]);
+        assert_eq!((seen(1), seen(2), words.len()), (vec![], vec![("thở", 0, 90)], 3));
+        assert!(parse("", 1) == [vec![]]);
     }
 
     /// Missing, failing, hanging: an error each time, and soon.

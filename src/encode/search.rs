@@ -120,27 +120,34 @@ pub fn run(job: Job, reporter: &mut Reporter) -> Result<Found> {
     let code = |picture: &Arc<Frame>, crf: u32| recode(&stills.fragments, &job.floor, &job.preset, &stills.colour, picture, crf);
     let turn = Turn::new(video.rotation, video.mirrored);
     let mut pictures = stills::Pictures::new(stills, video);
-    let mut samples = Vec::new();
+    let mut shown: Vec<Arc<Frame>> = Vec::new();
     for want in &stills.wants {
         let made = pictures.show(want.ns, &mut || reporter.alive(), |view, colour| {
             let look = Look { size: view.size(), depth: view.depth(), colour, turn };
             Cascade::new(look, &[job.floor.size]).make(view)
         })?;
-        let Some(picture) = made.and_then(|frames| frames.into_iter().next()) else { continue };
-        let read = |frame: &Frame, reporter: &mut Reporter| match &ocr {
-            Some(ocr) => ocr.read(frame, Some(&cache), &mut || reporter.alive()).unwrap_or_default(),
-            None => Vec::new(),
-        };
-        let seen = read(&picture, reporter);
-        let words = if seen.iter().any(Word::sure) {
-            let again = code(&picture, NEARLY_LOSSLESS)?;
-            let again = read(&again, reporter);
-            seen.iter().filter(|w| w.sure() && misread(std::slice::from_ref(w), &again) == Some(0.0)).cloned().collect()
-        } else {
-            Vec::new()
-        };
+        shown.extend(made.and_then(|frames| frames.into_iter().next()));
+    }
+    // All that can be read at once is: starting Tesseract costs as much as reading a slide.
+    let read = |frames: &[&Frame], reporter: &mut Reporter| match &ocr {
+        Some(ocr) => ocr.read_all(frames, Some(&cache), &mut || reporter.alive()),
+        None => frames.iter().map(|_| Ok(Vec::new())).collect(),
+    };
+    let seen: Vec<Vec<Word>> =
+        read(&shown.iter().map(Arc::as_ref).collect::<Vec<_>>(), reporter).into_iter().map(Result::unwrap_or_default).collect();
+    let texts: Vec<usize> = (0..shown.len()).filter(|i| seen[*i].iter().any(Word::sure)).collect();
+    let again = texts.iter().map(|i| code(&shown[*i], NEARLY_LOSSLESS)).collect::<Result<Vec<_>>>()?;
+    let again = read(&again.iter().map(Arc::as_ref).collect::<Vec<_>>(), reporter);
+    let mut words: Vec<Vec<Word>> = shown.iter().map(|_| Vec::new()).collect();
+    for (i, again) in texts.into_iter().zip(again) {
+        let again = again.unwrap_or_default();
+        let alike = |w: &&Word| w.sure() && misread(std::slice::from_ref(*w), &again) == Some(0.0);
+        words[i] = seen[i].iter().filter(alike).cloned().collect();
+    }
+    let mut samples = Vec::new();
+    for ((picture, seen), words) in shown.into_iter().zip(&seen).zip(words) {
         let source = Rgb::of(&picture.view(), matrix, Area::whole(picture.size()))?;
-        let areas = still::figure_areas(&picture, &seen);
+        let areas = still::figure_areas(&picture, seen);
         let whole = if words.is_empty() && areas.is_empty() { Some(Reference::new(&source)?) } else { None };
         let figures = areas.into_iter().map(|a| Ok((a, Reference::new(&source.part(a)?)?))).collect::<Result<Vec<_>>>()?;
         samples.push(Sample { picture, words, figures, whole });
@@ -153,14 +160,17 @@ pub fn run(job: Job, reporter: &mut Reporter) -> Result<Found> {
         let crf = job.floor.crf.saturating_sub(STEP * step);
         let mut found = Found { crf, misread: None, figure_score: None, samples: samples.len() };
         let mut seen_well = true;
+        let mut coded = Vec::new();
         for sample in &samples {
-            let coded = code(&sample.picture, crf)?;
+            coded.push(code(&sample.picture, crf)?);
             reporter.alive();
-            if let Some(ocr) = ocr.as_ref().filter(|_| !sample.words.is_empty()) {
-                let read = ocr.read(&coded, Some(&cache), &mut || reporter.alive())?;
-                let rate = misread(&sample.words, &read).unwrap_or(0.0);
-                found.misread = Some(found.misread.map_or(rate, |m: f64| m.max(rate)));
-            }
+        }
+        let texts: Vec<usize> = (0..samples.len()).filter(|i| !samples[*i].words.is_empty()).collect();
+        for (i, read) in texts.iter().zip(read(&texts.iter().map(|i| coded[*i].as_ref()).collect::<Vec<_>>(), reporter)) {
+            let rate = misread(&samples[*i].words, &read?).unwrap_or(0.0);
+            found.misread = Some(found.misread.map_or(rate, |m: f64| m.max(rate)));
+        }
+        for (sample, coded) in samples.iter().zip(&coded) {
             if sample.figures.is_empty() && sample.whole.is_none() {
                 continue;
             }

@@ -1,13 +1,13 @@
 //! The child `stills`: every wanted picture upright, read, and coded as WebP; what it made lies in the plan's work directory.
 
-use super::{Job, Names, Pictures, Record};
+use super::{Job, Names, Pictures, Record, Want};
 use crate::cache::Cache;
 use crate::child::Reporter;
 use crate::encode::decoder::init;
 use crate::encode::ocr::Ocr;
 use crate::encode::{card, still};
 use crate::error::{Error, Result};
-use crate::legible;
+use crate::legible::{self, Word};
 use crate::picture::{Cascade, Frame, Look, Plane, Turn, View};
 use crate::probe::Video;
 use crate::units::Size;
@@ -36,6 +36,16 @@ pub fn make(job: Job, reporter: &mut Reporter) -> Result<()> {
     let cache = WorkDir::open(Some(job.work.clone())).ok().map(|w| Cache::new(&w));
     let mut pictures = Pictures::new(&job, video);
     let mut cascade: Option<(Look, Cascade)> = None;
+    let mut made: Vec<(&Want, Arc<Frame>)> = Vec::new();
+    let finish = |made: &mut Vec<(&Want, Arc<Frame>)>, reporter: &mut Reporter| -> Result<()> {
+        let pictures: Vec<&Frame> = made.iter().map(|(_, p)| p.as_ref()).collect();
+        let read = ocr.as_ref().map(|o| o.read_all(&pictures, cache.as_ref(), &mut || reporter.alive()));
+        let mut read = read.into_iter().flatten();
+        for (want, picture) in made.drain(..) {
+            keep(&job, &names, want, &picture, read.next(), reporter)?;
+        }
+        Ok(())
+    };
     for (done, want) in job.wants.iter().enumerate() {
         let frames = pictures.show(want.ns, &mut || reporter.alive(), |view, colour| {
             let look = Look { size: view.size(), depth: view.depth(), colour, turn };
@@ -52,41 +62,58 @@ pub fn make(job: Job, reporter: &mut Reporter) -> Result<()> {
             let bytes = still::webp(&job.fragments, poster, &job.colour, POSTER_QUALITY)?;
             write_whole(&path, |out| out.write_all(&bytes))?;
         }
-        let Some(slide) = want.slide else {
+        if want.slide.is_none() {
             if is_black(poster) {
                 continue;
             }
             break;
-        };
-        let picture = cut(picture, want.region)?;
-        let read = ocr.as_ref().map(|o| o.read(&picture, cache.as_ref(), &mut || reporter.alive()));
-        let (words, unread) = match read {
-            Some(Ok(words)) => (words, None),
-            Some(Err(e)) => (Vec::new(), Some(e.report())),
-            None => (Vec::new(), None),
-        };
-        let coded = match want.slide_stands {
-            true => still::code(&job.fragments, &picture, &job.colour, &words, &mut || reporter.alive())?,
-            false => still::plain(&job.fragments, &picture, &job.colour, &mut || reporter.alive())?,
-        };
-        let rounded = |score: f64| (score * 100.0).round() / 100.0;
-        let record = Record {
-            width: picture.size().width,
-            height: picture.size().height,
-            bytes: coded.bytes.len() as u64,
-            quality: coded.quality,
-            score: coded.score.map(rounded),
-            figure_score: coded.figure_score.map(rounded),
-            title: legible::title(&words, picture.size()),
-            text: legible::text(&words),
-            x_height_px: legible::smallest_x_height(&words).map(rounded),
-            unread,
-        };
-        let record = serde_json::to_vec(&record).map_err(|e| Error::bug("a still's record does not serialise").caused_by(e))?;
-        write_whole(&names.picture(slide), |out| out.write_all(&coded.bytes))?;
-        write_whole(&names.still(slide, ".json"), |out| out.write_all(&record))?;
+        }
+        made.push((want, cut(picture, want.region)?));
+        if made.len() == AT_ONCE {
+            finish(&mut made, reporter)?;
+        }
     }
-    Ok(())
+    finish(&mut made, reporter)
+}
+
+/// As many pictures are read by one run of Tesseract: starting it then costs little, and they fit into memory at any size.
+const AT_ONCE: usize = 8;
+
+/// Codes one still and writes it with what is known of it. `read` is what was read in it; absent where nobody reads.
+fn keep(
+    job: &Job,
+    names: &Names,
+    want: &Want,
+    picture: &Arc<Frame>,
+    read: Option<Result<Vec<Word>>>,
+    reporter: &mut Reporter,
+) -> Result<()> {
+    let Some(slide) = want.slide else { return Ok(()) };
+    let (words, unread) = match read {
+        Some(Ok(words)) => (words, None),
+        Some(Err(e)) => (Vec::new(), Some(e.report())),
+        None => (Vec::new(), None),
+    };
+    let coded = match want.slide_stands {
+        true => still::code(&job.fragments, picture, &job.colour, &words, &mut || reporter.alive())?,
+        false => still::plain(&job.fragments, picture, &job.colour, &mut || reporter.alive())?,
+    };
+    let rounded = |score: f64| (score * 100.0).round() / 100.0;
+    let record = Record {
+        width: picture.size().width,
+        height: picture.size().height,
+        bytes: coded.bytes.len() as u64,
+        quality: coded.quality,
+        score: coded.score.map(rounded),
+        figure_score: coded.figure_score.map(rounded),
+        title: legible::title(&words, picture.size()),
+        text: legible::text(&words),
+        x_height_px: legible::smallest_x_height(&words).map(rounded),
+        unread,
+    };
+    let record = serde_json::to_vec(&record).map_err(|e| Error::bug("a still's record does not serialise").caused_by(e))?;
+    write_whole(&names.picture(slide), |out| out.write_all(&coded.bytes))?;
+    write_whole(&names.still(slide, ".json"), |out| out.write_all(&record))
 }
 
 /// Sizes of stills and poster: the picture's own display size, at most 1080 lines, and never enlarged.
@@ -126,7 +153,6 @@ fn is_black(picture: &Frame) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Want;
     use super::*;
     use crate::encode::decoder::launch;
     use crate::encode::ocr::NONE;
