@@ -3,7 +3,7 @@
 CARGO ?= cargo
 RIVULET = target/release/rivulet
 .DEFAULT_GOAL := help
-.PHONY: help setup build fixtures demo test test-s3 lint corpus bench bench-camera bench-detect bench-link bench-memory bench-player bench-predict bench-slides bench-startup bench-uplink bench-voice cadence vendor clean-fixtures
+.PHONY: help setup build fixtures demo test test-s3 lint corpus bench bench-camera bench-detect bench-link bench-memory bench-player bench-predict bench-slides bench-startup bench-sync bench-uplink bench-voice cadence vendor clean-fixtures
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -37,7 +37,7 @@ cadence: build ## Seeks in three players and two browsers, through few and irreg
 	@tests/cadence.sh $(RIVULET) --seeks 100 --jobs 2
 
 bench: ## All benches, each in its short form, to the end even where a bar is missed
-	@$(MAKE) --no-print-directory --keep-going ARGS= bench-startup bench-detect bench-slides bench-camera bench-predict bench-voice bench-memory; missed=$$?; \
+	@$(MAKE) --no-print-directory --keep-going ARGS= bench-startup bench-detect bench-slides bench-camera bench-predict bench-voice bench-memory bench-sync; missed=$$?; \
 	$(MAKE) --no-print-directory --keep-going ARGS=--short bench-link bench-player bench-uplink && exit $$missed
 
 bench-camera: build ## CPU seconds, bytes and VMAF against ffmpeg 9 making the same ladder
@@ -63,6 +63,9 @@ bench-slides: build ## Slide lectures: CPU, bytes, legibility and floor against 
 
 bench-startup: build ## Start of rivulet --help
 	@RIVULET=$(RIVULET) benches/startup.sh
+
+bench-sync: build ## Voice against picture to the end of an hour (ARGS=--short: 30 s)
+	@RIVULET=$(RIVULET) benches/sync.py $(ARGS)
 
 bench-uplink: build ## Publishing over a bad uplink, beside aws and rclone (root; 10 minutes; ARGS=--short: 2)
 	@RIVULET=$(RIVULET) benches/uplink.py $(ARGS)

@@ -123,7 +123,7 @@ pub fn plan(request: &Request) -> Result<Plan> {
         .iter()
         .map(|p| request.features[p.source].as_ref().map(|f| crate::timeline::read(f, p.from_ns, p.to_ns)).unwrap_or_default())
         .collect();
-    let shape = shape(profile, &parts, &timelines);
+    let shape = shape(profile, request.sources, &parts, &timelines);
     let mut rungs = ladder::rungs(profile, request.sources, shape);
     if let (Shape::Slides, Some(floor), Some(rung)) = (shape, &request.floor, rungs.first_mut()) {
         rung.crf = floor.crf;
@@ -176,17 +176,26 @@ pub fn plan(request: &Request) -> Result<Plan> {
     Ok(plan)
 }
 
-/// Slides, where they stand for most of the time that has pictures.
-fn shape(profile: &Profile, parts: &[Part], timelines: &[Timeline]) -> Shape {
+/// Seconds of pictures, and lines of each, below which nothing is a slide lecture: what stands for a moment costs a rate that no
+/// thin link carries, and letters in so few lines cannot be read.
+const LEAST_SLIDES_S: f64 = 4.0;
+const LEAST_SLIDES_LINES: f64 = 200.0;
+
+/// Slides, where they stand for most of the time that has pictures, and are large enough to be read.
+fn shape(profile: &Profile, sources: &[Source], parts: &[Part], timelines: &[Timeline]) -> Shape {
     let (mut seen, mut slides) = (0.0, 0.0);
+    let mut lines: f64 = 0.0;
     for (part, timeline) in parts.iter().zip(timelines).filter(|(p, _)| p.pictures.is_some()) {
         let length = part.end().since(part.offset) as f64;
         seen += length;
         slides += length * timeline.slide_share;
+        let (width, height) = sources[part.source].video.as_ref().map_or((0.0, 0.0), |v| v.display_size());
+        lines = lines.max(width.min(height));
     }
+    let room = seen >= LEAST_SLIDES_S * MediaTime::HZ as f64 && lines >= LEAST_SLIDES_LINES;
     match seen > 0.0 {
         false => Shape::Card,
-        true if slides >= seen * profile.slides.share => Shape::Slides,
+        true if room && slides >= seen * profile.slides.share => Shape::Slides,
         true => Shape::Motion,
     }
 }
