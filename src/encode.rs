@@ -81,6 +81,7 @@ impl Encode {
         for path in &self.recordings {
             sources.push(crate::probe::known(path, &cache, ctx).await?);
         }
+        crate::plan::within_limits(&self.profile, &sources)?;
         let fingerprint = fingerprint::fingerprint(ctx).await?;
         let colour = crate::plan::colour(&sources);
         let (mut features, mut seen) = (Vec::new(), Vec::new());

@@ -117,7 +117,7 @@ impl Plan {
 /// Decides. Errors: over a stated limit (`Unsupported`), nothing to show or hear (`BadMedia`), bad trim (`Usage`).
 pub fn plan(request: &Request) -> Result<Plan> {
     let profile = request.profile;
-    refuse_over_limits(request)?;
+    within_limits(profile, request.sources)?;
     let parts = schedule::parts(request.sources, request.trim)?;
     let timelines: Vec<Timeline> = parts
         .iter()
@@ -200,10 +200,11 @@ fn shape(profile: &Profile, sources: &[Source], parts: &[Part], timelines: &[Tim
     }
 }
 
-fn refuse_over_limits(request: &Request) -> Result<()> {
-    let limits = &request.profile.video;
-    let name = &request.profile.name;
-    let hours: f64 = request.sources.iter().map(|s| s.duration_s).sum::<f64>() / 3600.0;
+/// Refuses (`Unsupported`) what the profile does not want to decode; called before the first picture is looked at, too.
+pub fn within_limits(profile: &Profile, sources: &[Source]) -> Result<()> {
+    let limits = &profile.video;
+    let name = &profile.name;
+    let hours: f64 = sources.iter().map(|s| s.duration_s).sum::<f64>() / 3600.0;
     if hours > limits.most_hours {
         return Err(Error::new(
             Kind::Unsupported,
@@ -211,7 +212,7 @@ fn refuse_over_limits(request: &Request) -> Result<()> {
         )
         .hint("cut the recording, or raise video.most_hours in a profile of your own"));
     }
-    for source in request.sources {
+    for source in sources {
         let Some(video) = &source.video else { continue };
         let rate = video.width as f64 * video.height as f64 * video.frame_rate.fps() / 1e6;
         if rate > limits.most_megapixels_per_second {

@@ -404,6 +404,27 @@ fn sound_alone_is_a_lecture() {
     assert_eq!(checked.code, 0, "{}", checked.out);
 }
 
+/// What a profile does not want to decode is refused by name, before a picture of it is looked at.
+#[test]
+fn a_recording_over_a_limit_is_refused_before_it_is_decoded() {
+    let Some(recording) = fixture("flash-click.mp4") else { return };
+    let run = Run::new();
+    let profile = small_profile(run.dir(), "p", 60.0);
+    let text = std::fs::read_to_string(&profile).unwrap().replace("most_megapixels_per_second = 300.0", "most_megapixels_per_second = 1.0");
+    std::fs::write(&profile, text).unwrap();
+    for verb in ["plan", "encode"] {
+        let out = run.dir().join("out");
+        let mut args = vec![verb, recording.to_str().unwrap(), "--profile", profile.to_str().unwrap()];
+        if verb == "encode" {
+            args.extend(["-o", out.to_str().unwrap()]);
+        }
+        let done = run.rivulet(&args);
+        assert_eq!(done.code, 4, "{}", done.err);
+        assert!(done.err.contains("million pixels a second to decode; profile p accepts 1"), "{}", done.err);
+        assert!(!done.err.contains("analysis") && !out.exists(), "{}", done.err);
+    }
+}
+
 /// Captions in two languages and encodings go the whole way: into the playlists, past the checker, on the trimmed clock; a
 /// changed file makes another package of the same work.
 #[test]
