@@ -118,7 +118,7 @@ impl Target {
 /// it cannot be reached, `Cancelled`. Broken media is not an error but a finding.
 pub fn check(target: &Target, ctx: &Ctx) -> Result<Report> {
     let mut sink = Sink::default();
-    let mut package = None;
+    let package;
     let (fetch, entries): (Box<dyn Fetch>, Vec<String>) = match target {
         Target::Directory(dir) => {
             let fetch = DirFetch::new(dir)?;
@@ -129,9 +129,15 @@ pub fn check(target: &Target, ctx: &Ctx) -> Result<Report> {
         Target::File(path) => {
             let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
             let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default().to_string();
-            (Box::new(DirFetch::new(dir)?), vec![name])
+            let fetch = DirFetch::new(dir)?;
+            package = ours::beside(&fetch, &name);
+            (Box::new(fetch), vec![name])
         }
-        Target::Url(url) => (Box::new(HttpFetch::new()), vec![url.clone()]),
+        Target::Url(url) => {
+            // By a client of its own: how it is served says nothing about the media.
+            package = ours::beside(&HttpFetch::new(), url);
+            (Box::new(HttpFetch::new()), vec![url.clone()])
+        }
     };
     let subject = measure::measure(fetch.as_ref(), &entries, package, ctx, &mut sink)?;
     playlist::check(&subject, &mut sink);
@@ -150,7 +156,7 @@ pub fn check(target: &Target, ctx: &Ctx) -> Result<Report> {
         playlists: subject.multivariants.len() + subject.media.len(),
         segments: subject.media.iter().map(|m| m.segments.len()).sum(),
         bytes: subject.media.iter().flat_map(|m| &m.segments).map(|s| s.bytes).sum(),
-        ..sink.finish(subject.package.as_ref())
+        ..sink.finish(subject.package.as_ref(), matches!(target, Target::Directory(_)))
     };
     // One playlist's findings stand together, in the order in which its parts were looked at.
     report.findings.sort_by(|a, b| place(&a.r#where).cmp(place(&b.r#where)));
@@ -190,8 +196,9 @@ impl Sink {
     }
 
     /// Applies the package's declared deviations. Who writes `package.json` knows what is broken on purpose, so what it
-    /// does not declare fails, a SHOULD too.
-    fn finish(mut self, package: Option<&Package>) -> Report {
+    /// does not declare fails, a SHOULD too; how a server hands it out is not the package's doing. Only of a `whole` package is
+    /// known that a declared rule is broken nowhere.
+    fn finish(mut self, package: Option<&Package>, whole: bool) -> Report {
         for ((id, file), told) in &self.told {
             if *told > Self::TELL
                 && let Some(last) = self.findings.iter_mut().rfind(|f| f.rule == *id && place(&f.r#where) == file)
@@ -200,7 +207,8 @@ impl Sink {
             }
         }
         if package.is_some() {
-            self.findings.iter_mut().for_each(|f| f.level = Level::Must);
+            let own = self.findings.iter_mut().filter(|f| !served::RULES.contains(&f.rule));
+            own.for_each(|f| f.level = Level::Must);
         }
         for deviation in package.map(|p| p.deviations.as_slice()).unwrap_or_default() {
             let mut happens = false;
@@ -209,7 +217,7 @@ impl Sink {
                 finding.level = Level::Declared;
                 finding.message += &format!("; declared: {} (cost: {})", deviation.reason, deviation.cost);
             }
-            if !happens {
+            if !happens && whole {
                 let known = if rules::find(&deviation.rule).is_some() { "is not broken" } else { "does not exist" };
                 self.add(
                     "rivulet-stale-deviation",

@@ -75,6 +75,26 @@ enum Command {
     },
 }
 
+/// A command line that does not parse, or a question for help; with `--json` the fault is a line like any other.
+pub fn refuse(fault: &clap::Error) -> ExitCode {
+    let _ = fault.print();
+    if fault.use_stderr() && std::env::args_os().any(|a| a == "--json") {
+        let text = fault.to_string();
+        let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_string();
+        let line = serde_json::to_value(crate::error::ErrorLine::from(&crate::error::Error::usage(first)));
+        if let Ok(serde_json::Value::Object(mut line)) = line {
+            line.insert("type".into(), "error".into());
+            println!("{}", serde_json::Value::Object(line));
+        }
+    }
+    ExitCode::from(fault.exit_code() as u8)
+}
+
+/// A number of things that are done side by side.
+fn at_least_one(text: &str) -> std::result::Result<usize, String> {
+    text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "a whole number, at least 1".into())
+}
+
 /// Runs one command. Two signals: the first stops cleanly, the second at once.
 pub fn run(cli: Cli) -> ExitCode {
     if let Command::Child { verb } = &cli.command {
@@ -94,14 +114,14 @@ pub fn run(cli: Cli) -> ExitCode {
         let talk = printer.clone();
         tokio::spawn(async move {
             let mut term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).ok();
+            // A terminal that is closed stops us like Ctrl-C.
+            let mut gone = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).ok();
             let mut next = async || {
-                let term = async {
-                    match &mut term {
-                        Some(t) => drop(t.recv().await),
-                        None => std::future::pending().await,
-                    }
+                let told = async |signal: &mut Option<tokio::signal::unix::Signal>| match signal {
+                    Some(s) => drop(s.recv().await),
+                    None => std::future::pending().await,
                 };
-                tokio::select! { _ = tokio::signal::ctrl_c() => (), () = term => () }
+                tokio::select! { _ = tokio::signal::ctrl_c() => (), () = told(&mut term) => (), () = told(&mut gone) => () }
             };
             next().await;
             talk.talk("stopping; what is finished is kept (again to stop at once)");

@@ -9,7 +9,6 @@
 //! Killed at any moment, the next run goes on: a copy without its name is removed, a named one is recognised by its
 //! digest, and a recording that `course.toml` does not name is added then.
 
-mod container;
 mod copy;
 mod draft;
 pub mod names;
@@ -274,9 +273,12 @@ impl Session<'_> {
                 Verdict::Growing(why) => self.waiting(&path, why),
                 Verdict::NotMedia(why) => self.refuse(&path, &Error::bad_media(why), Some(look.stamp)),
                 Verdict::Incomplete(why) => {
-                    let error = Error::bad_media(format!("it is incomplete: {why}")).hint(
-                        "copy it again from the camera; if this is all there is, `rivulet encode` takes what can still be read of it",
-                    );
+                    let error = Error::bad_media(format!("it is incomplete: {why}")).hint(match why.contains("no index") {
+                        true => "copy it again from the camera; without its index nothing of it can be read",
+                        false => {
+                            "copy it again from the camera; if this is all there is, `rivulet encode` takes what can still be read of it"
+                        }
+                    });
                     self.refuse(&path, &error, Some(look.stamp));
                 }
             }

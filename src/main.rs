@@ -4,6 +4,8 @@ use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let args = rivulet::cli::Cli::parse();
-    rivulet::cli::run(args)
+    match rivulet::cli::Cli::try_parse() {
+        Ok(args) => rivulet::cli::run(args),
+        Err(e) => rivulet::cli::refuse(&e),
+    }
 }

@@ -1,6 +1,7 @@
 //! Facts about one recording file: what it is, what is wrong with it, what will be repaired. Unknown stays `Option`,
 //! never an invented default.
 
+pub(crate) mod container;
 mod facts;
 mod flow;
 mod look;

@@ -2,7 +2,7 @@
 
 mod support;
 
-use rivulet::check::{Target, check};
+use rivulet::check::{Level, Target, check};
 use rivulet::progress::Ctx;
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -82,9 +82,22 @@ const DELIVERY: [&str; 4] = ["apple-8.18", "apple-10.1", "apple-10.4", "rivulet-
 #[test]
 fn a_good_server_breaks_no_rule_of_delivery() {
     let package = support::good_package();
-    let found = rules(&format!("{}/master.m3u8", serve(package.path().into(), Manners::Good)));
-    // Without its package.json nothing is declared, and nothing else is wrong.
-    assert_eq!(found, support::DECLARED.into());
+    let url = format!("{}/master.m3u8", serve(package.path().into(), Manners::Good));
+    let file = package.path().join("master.m3u8");
+    // The package.json beside a playlist declares what it breaks on purpose; a stranger's playlist has nobody to speak for it.
+    for there in [true, false] {
+        for target in [Target::Url(url.clone()), Target::File(file.clone())] {
+            let report = check(&target, &Ctx::silent()).unwrap();
+            assert_eq!(report.findings.iter().map(|f| f.rule).collect::<BTreeSet<_>>(), support::DECLARED.into());
+            let declared = report.findings.iter().filter(|f| f.level == Level::Declared).count();
+            assert_eq!(declared, if there { report.findings.len() } else { 0 }, "{target:?}: {:?}", report.findings);
+            assert_eq!(report.passes(), there, "{target:?}");
+        }
+        if there {
+            // Somebody else's file of that name says nothing.
+            std::fs::write(package.path().join("package.json"), r#"{"name": "a-web-site", "version": "1.0.0"}"#).unwrap();
+        }
+    }
 }
 
 #[test]

@@ -14,6 +14,7 @@ use std::path::Path;
 const NAME: &str = "package.json";
 
 /// `package.json`, where there is one; one that does not parse is a finding.
+/// The `package.json` of a directory.
 pub(super) fn load(fetch: &dyn Fetch, sink: &mut Sink) -> Result<Option<Package>> {
     let text = match fetch.text(NAME) {
         Ok(text) => text,
@@ -27,6 +28,12 @@ pub(super) fn load(fetch: &dyn Fetch, sink: &mut Sink) -> Result<Option<Package>
             Ok(None)
         }
     }
+}
+
+/// The `package.json` beside one playlist, for what it declares; `None` where there is none, or somebody else's.
+pub(super) fn beside(fetch: &dyn Fetch, playlist: &str) -> Option<Package> {
+    let text = fetch.text(&fetch.resolve(playlist, NAME).ok()?).ok()?;
+    serde_json::from_slice(&text).ok()
 }
 
 pub(super) fn check(package: &Package, subject: &Subject, dir: &Path, ctx: &Ctx, sink: &mut Sink) -> Result<()> {

@@ -5,6 +5,9 @@ use super::fetch::{Served, redacted};
 use super::measure::{Container, Subject, Use};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// What is found here is the server's doing, whatever it hands out.
+pub(super) const RULES: [&str; 5] = ["apple-8.18", "apple-10.1", "apple-10.4", "apple-12.1", "rivulet-range"];
+
 pub(super) fn check(served: &BTreeMap<String, Served>, subject: &Subject, sink: &mut Sink) {
     let mut plain_hosts = BTreeSet::new();
     for (at, how) in served {

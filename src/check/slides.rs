@@ -141,7 +141,7 @@ mod tests {
     fn found(package: &Package, dir: &Path) -> Vec<String> {
         let mut sink = Sink::default();
         check(package, dir, &mut sink);
-        let report: Report = sink.finish(None);
+        let report: Report = sink.finish(None, true);
         assert!(report.findings.iter().all(|f| f.rule == RULE));
         let mut places: Vec<String> = report.findings.into_iter().map(|f| f.r#where).collect();
         places.dedup();

@@ -26,7 +26,7 @@ pub struct Args {
     #[arg(long, value_name = "LANG=FILE")]
     captions: Vec<String>,
     /// Chunks side by side [default: as many as cores, less where memory is short].
-    #[arg(long)]
+    #[arg(long, value_parser = super::at_least_one)]
     jobs: Option<usize>,
 }
 

@@ -42,7 +42,8 @@ pub async fn run(args: Args, printer: &Printer, ctx: &Ctx) -> Result<u8> {
     for name in &profile {
         profiles.push(crate::profile::load(name)?);
     }
-    let job = Job { fragments: Fragments::load(pipelines.as_deref())?, profiles };
+    let fragments = Fragments::load(pipelines.as_deref())?;
+    let job = Job::new(&fragments, &profiles)?;
     let checked: Vec<Checked> = child::run("pipelines", "the pipelines", &job, Limits::wall(120), ctx, |_| {}).await?;
     let mut bad = 0;
     for c in &checked {
@@ -55,7 +56,7 @@ pub async fn run(args: Args, printer: &Printer, ctx: &Ctx) -> Result<u8> {
     }
     match bad {
         0 => {
-            printer.talk(&format!("{} pipelines with {} profiles: all build", job.fragments.roles().count(), job.profiles.len()));
+            printer.talk(&format!("{} pipelines with {} profiles: all build", fragments.roles().count(), profiles.len()));
             Ok(0)
         }
         n => Err(Error::failed(format!("{n} of {} pipelines cannot be used", checked.len()))),

@@ -41,7 +41,7 @@ pub struct Args {
     #[arg(long, value_name = "LECTURE")]
     restore: Vec<String>,
     /// Chunks side by side [default: as many as cores, less where memory is short].
-    #[arg(long)]
+    #[arg(long, value_parser = super::at_least_one)]
     jobs: Option<usize>,
     /// Where unfinished work is kept [default: $RIVULET_WORK, else ~/.cache/rivulet].
     #[arg(long)]

@@ -2,7 +2,7 @@
 //! misspelt caps fields would be ignored silently by GStreamer, so they are compared with the fields that exist.
 
 use super::decoder::{init, launch};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::pipeline::Fragments;
 use crate::profile::{self, Profile};
 use gstreamer as gst;
@@ -19,8 +19,30 @@ pub struct Checked {
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Job {
-    pub fragments: Fragments,
-    pub profiles: Vec<Profile>,
+    fragments: Fragments,
+    /// Name, and what its file says: a profile's name is its file's and no field of it.
+    profiles: Vec<(String, serde_json::Value)>,
+}
+
+impl Job {
+    pub fn new(fragments: &Fragments, profiles: &[Profile]) -> Result<Job> {
+        let bug = |e| Error::bug("a profile does not serialise").caused_by(e);
+        let plain = |profile: &Profile| {
+            let mut value = serde_json::to_value(profile).map_err(bug)?;
+            value.as_object_mut().and_then(|fields| fields.remove("name"));
+            Ok((profile.name.clone(), value))
+        };
+        Ok(Job { fragments: fragments.clone(), profiles: profiles.iter().map(plain).collect::<Result<_>>()? })
+    }
+
+    fn profiles(&self) -> Result<Vec<Profile>> {
+        let bug = |e| Error::bug("a profile does not come back").caused_by(e);
+        let whole = |(name, value): &(String, serde_json::Value)| {
+            let profile: Profile = serde_json::from_value(value.clone()).map_err(bug)?;
+            Ok(Profile { name: name.clone(), ..profile })
+        };
+        self.profiles.iter().map(whole).collect()
+    }
 }
 
 /// The built-in profiles.
@@ -32,7 +54,7 @@ pub fn built_in_profiles() -> Result<Vec<Profile>> {
 pub fn check(job: &Job) -> Result<Vec<Checked>> {
     init()?;
     let mut out = Vec::new();
-    for profile in &job.profiles {
+    for profile in &job.profiles()? {
         for role in job.fragments.roles() {
             for values in parameters(role, profile) {
                 let pairs: Vec<_> = values.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();

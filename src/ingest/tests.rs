@@ -1,7 +1,7 @@
 //! The whole loop, with a clock that only moves when it is waited on: what happens "meanwhile" is written down per wait.
 
-use super::container::tests::mp4;
 use super::*;
+use crate::probe::container::tests::mp4;
 use crate::progress::Event;
 use crate::workdir::WorkDir;
 use std::future::Future;

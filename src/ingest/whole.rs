@@ -7,8 +7,8 @@
 //! writes over SMB or NFS is not seen (the server's own process is, on the server); against those only stillness and
 //! the container help. So a file whose container has nothing to add up must be seen still for the whole time.
 
-use super::container::{self, Container};
 use crate::cache::Stamp;
+use crate::probe::container::{self, Container};
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;

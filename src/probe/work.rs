@@ -1,6 +1,7 @@
 //! The child's part of probe: one pass over all packets, a short decode of picture and sound, and where needed a full
 //! decode of the picture or trial seeks. Ends in a [`Source`] or one clear error.
 
+use super::container::{self, Container};
 use super::facts::{self, Times};
 use super::flow::{self, Depth, End, Fault, Flow, Media, Track};
 use super::{Access, Audio, SEEK_MARGIN_NS, Source, Video, matrix, names};
@@ -10,6 +11,7 @@ use crate::units::{Digest, FrameRate};
 use gstreamer as gst;
 use gstreamer_video as gst_video;
 use serde::{Deserialize, Serialize};
+use std::io::{Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
@@ -451,11 +453,17 @@ fn refusal(path: &Path, scan: &Scan) -> Error {
         return Error::bad_media(format!("{name}: the {container} demuxer hangs on this file")).hint(COPY_AGAIN);
     }
     let tracks = scan.tracks.iter().filter(|t| t.media != Media::Other).count();
+    let short = std::fs::File::open(path).and_then(|mut f| container::look(&mut f.try_clone()?, f.seek(SeekFrom::End(0))?));
+    let short = match short {
+        Ok(Container::Short(why)) => Some(why.trim_start_matches("cut short: ").to_string()),
+        _ => None,
+    };
     let mut error = match (scan.header_ns, tracks) {
         (Some(header), _) if header > 1_000_000_000 => Error::bad_media(format!(
             "{name} is cut short or damaged: the {container} header says {:.1} s, but not one second of it can be read",
             header as f64 / 1e9
         )),
+        _ if let Some(short) = short => Error::bad_media(format!("{name} is cut short: {short}")),
         (_, 0) => Error::bad_media(format!("{name} is damaged or empty: this {container} file has no readable video and no audio track")),
         _ => Error::bad_media(format!("{name} is damaged: this {container} file holds no readable picture and no sound")),
     };
