@@ -153,7 +153,7 @@ impl Check<'_> {
     }
 
     fn file(&mut self, path: &At<String>, what: &str, lecture: &str, part: Part) -> PathBuf {
-        let joined = self.dir.join(&path.value);
+        let joined = as_spelt(self.dir.join(&path.value));
         match std::fs::metadata(&joined) {
             Ok(m) if m.is_file() => {}
             Ok(_) => self.problem(path.line, format!("the {what} {} is not a file", path.value)),
@@ -202,4 +202,15 @@ impl Check<'_> {
             self.problem(line, format!("the prerequisites go round in a circle: {way}"));
         }
     }
+}
+
+/// The path as its directory spells its last part: a name typed composed finds a file named decomposed, and the other way.
+fn as_spelt(path: PathBuf) -> PathBuf {
+    if path.exists() {
+        return path;
+    }
+    let wanted = file_name(&path);
+    let entries = path.parent().and_then(|dir| std::fs::read_dir(dir).ok());
+    let alike = entries.into_iter().flatten().flatten().map(|e| e.path()).find(|p| file_name(p) == wanted);
+    alike.unwrap_or(path)
 }

@@ -187,3 +187,16 @@ fn missing_files_are_problems_that_can_be_accepted() {
     assert_eq!(accepted.unwrap().lectures.len(), 2);
     assert_eq!(check(&path).unwrap().len(), 1);
 }
+
+#[test]
+fn a_name_typed_composed_finds_the_file_named_decomposed() {
+    use unicode_normalization::UnicodeNormalization;
+    let dir = place();
+    let name = "viêm phổi.mp4";
+    let stored = dir.path().join(name.nfd().collect::<String>());
+    std::fs::write(&stored, "a").unwrap();
+    let text = changed("recording = \"a.mp4\"", &format!("recording = \"{}\"", name.nfc().collect::<String>()));
+    let (course, problems) = read(&text, dir.path());
+    assert_eq!(problems, []);
+    assert_eq!(course.unwrap().lectures[0].recordings, [stored]);
+}

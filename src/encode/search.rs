@@ -24,9 +24,9 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// The share of letters that may be misread more than in the source.
-const MISREAD: f64 = 0.02;
+pub(super) const MISREAD: f64 = 0.02;
 /// What text-free figures score on the floor at least.
-const FIGURES: f64 = 50.0;
+pub(super) const FIGURES: f64 = 50.0;
 /// ... and slides as a whole where nothing can be read: no Tesseract, or no text on them.
 const WHOLE: f64 = 30.0;
 /// CRF goes down in such steps, and this often at most: further down the floor would cost what the rung above it does.

@@ -17,7 +17,7 @@ const LADDER: [u32; 9] = [20, 28, 36, 45, 54, 63, 72, 81, 90];
 /// Where the search begins: enough for most slides.
 const FIRST: usize = 3;
 /// Text-free figures (X-rays, ECGs, histology) score at least this: SSIMULACRA2 60 is between fair and good.
-const FIGURES: f64 = 60.0;
+pub(super) const FIGURES: f64 = 60.0;
 /// A picture without words scores at least this as a whole. Slides with words are not scored, at 0.6 CPU s a try: on four slides of real lectures at 720p qualities 45 to 63 gave 13 to 30 kB, and Tesseract
 /// misread at most 0.07 of the letters, hardly less at 63 than at 45; what it did misread stood in logos and on photographs.
 const WHOLE: f64 = 60.0;

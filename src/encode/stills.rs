@@ -13,6 +13,7 @@ pub use make::make;
 pub(super) use pictures::Pictures;
 
 use super::ocr::{NONE, Ocr};
+use super::{search, still};
 use crate::child::{self, Limits};
 use crate::error::{Error, Kind, Result, ResultExt};
 use crate::package::Package;
@@ -251,6 +252,30 @@ pub async fn run(jobs: Vec<Job>, permits: Arc<tokio::sync::Semaphore>, ctx: &Ctx
     Ok(failed)
 }
 
+/// What is worse than it should be although more bytes were given: figures of stills, letters and figures on the floor.
+fn weak(plan: &Plan, slides: &[Slide]) -> Vec<String> {
+    let mut out = Vec::new();
+    let coarse = |s: &&Slide| s.figure_score.is_some_and(|score| score < still::FIGURES);
+    if let Some(worst) = slides.iter().filter(coarse).min_by(|a, b| a.figure_score.unwrap_or(0.0).total_cmp(&b.figure_score.unwrap_or(0.0)))
+    {
+        let (count, score) = (slides.iter().filter(coarse).count(), worst.figure_score.unwrap_or(0.0));
+        out.push(format!(
+            "{count} slides have figures coarser than they should be (SSIMULACRA2 of {:.0} is the aim); the worst is at {:.1} s with {score:.0}: give it as a handout",
+            still::FIGURES,
+            worst.start_s
+        ));
+    }
+    if let Some(floor) = &plan.floor {
+        if let Some(misread) = floor.misread.filter(|m| *m > search::MISREAD) {
+            out.push(format!("on the floor {:.1} % of the letters of a slide are misread that can be read in the source", misread * 100.0));
+        }
+        if let Some(score) = floor.figure_score.filter(|s| *s < search::FIGURES) {
+            out.push(format!("on the floor a figure without text scores {score:.0} (SSIMULACRA2), {:.0} is the aim", search::FIGURES));
+        }
+    }
+    out
+}
+
 /// Puts stills, `slides.vtt` and the poster into the package directory `dir`, and what is known of them into `package`. `work` is
 /// the plan's work directory.
 pub fn place(plan: &Plan, work: &Path, package: &mut Package, dir: &Path) -> Result<()> {
@@ -310,6 +335,7 @@ pub fn place(plan: &Plan, work: &Path, package: &mut Package, dir: &Path) -> Res
     if let Some(first) = missing.first() {
         package.warnings.push(format!("{} of {} slides have no still, the first at {first}", missing.len(), plan.slides.len()));
     }
+    package.warnings.extend(weak(plan, &package.slides));
     if let Some((first, why)) = unread.first() {
         package.warnings.push(format!("{} slides could not be read, the first at {first}: {why}", unread.len()));
     }
