@@ -219,7 +219,7 @@ pub fn within_limits(profile: &Profile, sources: &[Source]) -> Result<()> {
             return Err(Error::new(
                 Kind::Unsupported,
                 format!(
-                    "{}: {}x{} at {} pictures/s is {rate:.0} million pixels a second to decode; profile {name} accepts {}",
+                    "{}: {}x{} at {} pictures/s is {rate:.0} million pixels a second to decode, over the limit of {} of profile {name}",
                     source.path.display(),
                     video.width,
                     video.height,

@@ -420,7 +420,7 @@ fn a_recording_over_a_limit_is_refused_before_it_is_decoded() {
         }
         let done = run.rivulet(&args);
         assert_eq!(done.code, 4, "{}", done.err);
-        assert!(done.err.contains("million pixels a second to decode; profile p accepts 1"), "{}", done.err);
+        assert!(done.err.contains("million pixels a second to decode, over the limit of 1 of profile p"), "{}", done.err);
         assert!(!done.err.contains("analysis") && !out.exists(), "{}", done.err);
     }
 }
