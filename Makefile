@@ -3,7 +3,7 @@
 CARGO ?= cargo
 RIVULET = target/release/rivulet
 .DEFAULT_GOAL := help
-.PHONY: help setup build fixtures demo test test-s3 lint corpus bench bench-camera bench-detect bench-link bench-memory bench-player bench-predict bench-slides bench-startup bench-sync bench-uplink bench-voice cadence vendor clean-fixtures
+.PHONY: help setup build fixtures demo test test-s3 lint corpus bench bench-camera bench-detect bench-link bench-memory bench-player bench-predict bench-publish bench-slides bench-startup bench-sync bench-uplink bench-voice cadence vendor clean-fixtures
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -38,7 +38,7 @@ cadence: build ## Seeks in three players and two browsers, through few and irreg
 
 bench: ## All benches, each in its short form, to the end even where a bar is missed
 	@$(MAKE) --no-print-directory --keep-going ARGS= bench-startup bench-detect bench-slides bench-camera bench-predict bench-voice bench-memory bench-sync; missed=$$?; \
-	$(MAKE) --no-print-directory --keep-going ARGS=--short bench-link bench-player bench-uplink && exit $$missed
+	$(MAKE) --no-print-directory --keep-going ARGS=--short bench-link bench-player bench-uplink bench-publish && exit $$missed
 
 bench-camera: build ## CPU seconds, bytes and VMAF against ffmpeg 9 making the same ladder
 	@RIVULET=$(RIVULET) benches/camera.py
@@ -57,6 +57,9 @@ bench-player: build fixtures ## The learner's page in Chromium behind slow links
 
 bench-predict: build ## Bytes that the plan predicts against the encoder's (ARGS=--all: every recording longer than 30 s)
 	@RIVULET=$(RIVULET) benches/predict.py $(ARGS)
+
+bench-publish: build ## Peak memory of publishing 20 GB to a bucket (ARGS=--short: 1 GB)
+	@RIVULET=$(RIVULET) benches/memory_publish.py $(ARGS)
 
 bench-slides: build ## Slide lectures: CPU, bytes, legibility and floor against ffmpeg 9's ladders (ARGS=--all: every lecture)
 	@RIVULET=$(RIVULET) benches/slides.py $(ARGS)

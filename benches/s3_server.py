@@ -16,6 +16,11 @@ from werkzeug.serving import make_server
 class Handler(MotoRequestHandler):
     protocol_version = "HTTP/1.1"
 
+    def send_header(self, name, value):
+        # werkzeug says "Connection: close" with every answer.
+        if name.lower() != "connection":
+            super().send_header(name, value)
+
     def log_request(self, *_):
         pass
 

@@ -1,18 +1,20 @@
 #!/usr/bin/env python3
 """Sending a course over a bad uplink: 1 Mbit/s, 300 ms round trip, 0.5 % of packets lost each way (docs/link.md).
 
-    benches/uplink.py [--large-mb 24] [--objects 2000] [--short] [--only large,small]
+    benches/uplink.py [--large-mb 32] [--objects 2000] [--short] [--only large,small,paced]
 
-Large: three objects, with rivulet handouts. Small: 20 kB each; with rivulet captions, each of which is stored as it was
+Large: two objects, which all three send in parts; with rivulet handouts. Small: 20 kB each; with rivulet captions, each of which is stored as it was
 given and as WebVTT, and has a playlist that comes on top. `rivulet publish`, `aws s3 sync` and `rclone copy` (Debian's awscli and rclone, nothing set) send to an S3 service (moto) behind the
 link, each on a link of its own, all at once. The reference is a set of four TCP streams. Bars, of rivulet: on large objects 90 % of
 the reference; for small ones at most 1.2 times the time that all bytes it sent up, headers included, take at the link's rate,
-and no more of them than the objects and 1.5 kB for each, in packets.
+and no more of them than the objects and 1.5 kB for each, in packets. Then `rivulet publish --uplink 512k` on a link of 4 Mbit/s without
+loss: in every 30 s window within 5 % of that rate, all packets counted.
 """
 
 import argparse
 import base64
 import concurrent.futures
+import itertools
 import json
 import os
 import random
@@ -33,6 +35,7 @@ MOTO = "moto[server]==5.2.5"
 UP_BPS, DELAY_MS, LOSS, STREAMS, SMALL = 1_000_000, 150, 0.5, 4, 20_000
 LECTURES = 10
 LARGE_SHARE, SMALL_TIMES = 0.90, 1.2
+PACED_BPS, PACED_BYTES, PACED_OFF, WINDOW_S = 512_000, 6_000_000, 0.05, 30
 # What may be sent for an object beside its bytes: signed headers, and TCP's and IP's of each packet.
 REQUEST, PACKETS = 1500, 1.06
 ENDPOINT, BUCKET = "http://192.0.2.2:5000", "bench"
@@ -45,11 +48,11 @@ def plain():
     return {k: v for k, v in os.environ.items() if not k.startswith("AWS_") and not k.lower().endswith("_proxy")}
 
 
-def behind(name, server, ready, command, env=None):
+def behind(name, server, ready, command, env=None, up=UP_BPS, loss=LOSS):
     """Runs a command behind the link: (code, stdout, stderr, report)."""
     report = OUT / f"{name}.json"
     report.unlink(missing_ok=True)
-    argv = [sys.executable, LINK, "run", "--up", str(UP_BPS), "--down", "4M", "--delay", str(DELAY_MS), "--loss", str(LOSS), "--seed", "1", "--report", report]
+    argv = [sys.executable, LINK, "run", "--up", str(up), "--down", "4M", "--delay", str(DELAY_MS), "--loss", str(loss), "--seed", "1", "--report", report]
     argv += ["--server", server, "--ready", ready, "--server-log", OUT / f"{name}.log", "--", *command]
     done = subprocess.run([str(a) for a in argv], stdin=subprocess.DEVNULL, capture_output=True, text=True, env={**plain(), **KEYS, **(env or {})})
     return done.returncode, done.stdout, done.stderr, json.loads(report.read_text()) if report.exists() else None
@@ -78,10 +81,10 @@ def course(name, handouts, directory):
     subprocess.run([common.ffmpeg(), "-v", "error", "-nostdin", "-y", *picture, *sound, "-t", "4", "-shortest", recording], check=True)
     text = f'id = "{name}"\ntitle = "Uplink"\nlanguage = "vi"\nlicence = "CC0-1.0"\n[[modules]]\nid = "m"\ntitle = "M"\n'
     paths = sorted(handouts.glob("*.pdf"))
-    paths = paths if name == "large" else paths[::2]
-    for n in range(len(paths) if name == "large" else LECTURES):
+    paths = paths[::2] if name == "small" else paths
+    for n in range(LECTURES if name == "small" else len(paths)):
         text += f'[[lectures]]\nid = "l{n}"\ntitle = "{n}"\nmodule = "m"\nrecording = "short.mp4"\n'
-        if name == "large":
+        if name != "small":
             (directory / paths[n].name).symlink_to(paths[n])
             text += f'handout = "{paths[n].name}"\n'
             continue
@@ -142,21 +145,38 @@ def send(name, who, handouts, scratch):
     return {"seconds": report["seconds"], "wire": report["up"]["offered_bytes"], "objects": objects, "bytes": size, "late": report["late_max_ms"]}
 
 
+def paced(handouts, scratch):
+    """Why not, or the least and the most that any window of 30 s carried, as shares of the rate."""
+    argv, env = rivulet("paced", handouts, scratch)
+    server = f"exec {common.VENV}/bin/python -B {HERE / 's3_server.py'} 192.0.2.2 5000 {BUCKET}"
+    code, _, err, report = behind("rivulet-paced", server, "ready", [*argv, "--uplink", str(PACED_BPS)], env, up=4_000_000, loss=0)
+    if code:
+        return f"exit {code}: {(err.strip().splitlines() or ['nothing said'])[-1]}"
+    seconds = report["up_by_second"]
+    # The most: of all windows. The least: of those in which the large object was on its way all the time; before and after it come
+    # lists, and pages that wait for one another.
+    sums = lambda of: [sum(of[i : i + WINDOW_S]) * 8 / (WINDOW_S * PACED_BPS) for i in range(len(of) - WINDOW_S + 1)]
+    sent = list(itertools.accumulate(seconds))
+    first = next(i for i, n in enumerate(seconds) if n > 0.5 * PACED_BPS / 8) + 1
+    last = next(i for i, n in enumerate(sent) if n > PACED_BYTES)
+    return min(sums(seconds[first:last])), max(sums(seconds))
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--large-mb", type=int, default=24, help="of all large objects together")
+    p.add_argument("--large-mb", type=int, default=32, help="of all large objects together")
     p.add_argument("--objects", type=int, default=2000)
-    p.add_argument("--short", action="store_true", help="6 MB and 300 objects")
-    p.add_argument("--only", type=lambda s: s.split(","), default=["large", "small"])
+    p.add_argument("--short", action="store_true", help="20 MB and 300 objects")
+    p.add_argument("--only", type=lambda s: s.split(","), default=["large", "small", "paced"])
     args = p.parse_args()
     if subprocess.run([sys.executable, LINK, "possible"]).returncode:
         raise SystemExit("bench-uplink: SKIPPED, nothing was measured")
     if args.short:
-        args.large_mb, args.objects = 6, 300
+        args.large_mb, args.objects = 20, 300
     OUT.mkdir(parents=True, exist_ok=True)
     common.install(MOTO)
     common.ffmpeg()
-    kinds = {"large": (3, args.large_mb * 1_000_000 // 3), "small": (args.objects, SMALL)}
+    kinds = {"large": (2, args.large_mb * 1_000_000 // 2), "small": (args.objects, SMALL), "paced": (1, PACED_BYTES)}
     handouts = {name: files(OUT / f"handouts-{name}", *kinds[name]) for name in args.only}
     print(f"uplink: {UP_BPS / 1e6:.0f} Mbit/s up, {2 * DELAY_MS} ms, {LOSS} % loss; load of this machine {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", flush=True)
     probe = [sys.executable, "-B", str(HERE / "link_probe.py")]
@@ -164,7 +184,8 @@ def main():
     room = "/dev/shm" if os.access("/dev/shm", os.W_OK) else OUT
     with tempfile.TemporaryDirectory(dir=room, prefix="rivulet-uplink-") as scratch, concurrent.futures.ThreadPoolExecutor(16) as pool:
         reference = pool.submit(behind, "reference", " ".join([*probe, "server"]), "listening", [*probe, "bulk", str(STREAMS), "60"])
-        running = {(name, who): pool.submit(send, name, who, handouts[name], Path(scratch)) for name in args.only for who in (rivulet, aws, rclone)}
+        running = {(name, who): pool.submit(send, name, who, handouts[name], Path(scratch)) for name in args.only if name != "paced" for who in (rivulet, aws, rclone)}
+        held = pool.submit(paced, handouts["paced"], Path(scratch)) if "paced" in args.only else None
         code, out, err, _ = reference.result()
         if code:
             raise SystemExit(f"bench-uplink: reference: exit {code}: {err[-500:]}")
@@ -184,7 +205,14 @@ def main():
             good &= ok or who is not rivulet
             print(f"  {name:6}{what:16}{found['objects']:8}{found['bytes'] / 1e6:8.1f}{found['wire'] / 1e6:9.1f}{found['seconds']:9.1f}{bps / 1000:8.0f}{100 * bps / best:8.0f}%{times:14.2f}{found['late']:9.1f}"
                   + ("" if ok or who is not rivulet else " !"), flush=True)
-    return common.verdict(f"uplink: rivulet at {100 * LARGE_SHARE:.0f} % of the reference, {SMALL_TIMES} times the wire's time", good)
+        if held and isinstance(found := held.result(), str):
+            print(f"  paced  rivulet publish --uplink MISSING: {found}")
+            good = False
+        elif held:
+            ok = found[0] >= 1 - PACED_OFF and found[1] <= 1 + PACED_OFF
+            good &= ok
+            print(f"\n  paced  rivulet publish --uplink {PACED_BPS // 1000}k: {100 * found[0]:.1f} to {100 * found[1]:.1f} % of the rate in every {WINDOW_S} s window" + ("" if ok else " !"))
+    return common.verdict(f"uplink: rivulet at {100 * LARGE_SHARE:.0f} % of the reference, {SMALL_TIMES} times the wire's time, --uplink within {100 * PACED_OFF:.0f} %", good)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`units`], [`rate`], [`link`] | quantities with their units; what a peak bit rate is; the links that learners have |
+//! | [`units`], [`rate`], [`link`], [`uri`] | quantities with their units; what a peak bit rate is; the links that learners have; names in URLs |
 //! | [`legible`] | what was read of a picture: text, title, how small the letters are, how many were misread |
 //! | [`error`], [`clock`] | one error type with hint and exit code; time as a thing that is handed in |
 //! | [`progress`], [`offload`] | what the library says while it works, and how it is told to stop; blocking calls off the runtime |
@@ -67,5 +67,6 @@ pub mod serve;
 pub mod store;
 pub mod timeline;
 pub mod units;
+pub mod uri;
 pub mod voice;
 pub mod workdir;

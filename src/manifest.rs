@@ -251,6 +251,11 @@ pub fn release_key(course: &str, n: u64) -> Result<Key> {
     Key::new(format!("courses/{course}/releases/{n}.json"))
 }
 
+/// `courses/<id>/pages.json`
+pub fn pages_key(course: &str) -> Result<Key> {
+    Key::new(format!("courses/{course}/pages.json"))
+}
+
 /// The number in a release's key.
 pub fn release_number(key: &Key) -> Option<u64> {
     let name = key.as_str().rsplit_once("/releases/")?.1.strip_suffix(".json")?;

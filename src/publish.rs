@@ -6,7 +6,8 @@
 //! decide    what each lecture needs: encoding, or what the current release has
 //! job       one publication on its way: floors first, then all of it
 //! forecast  what it would do
-//! blobs     a package becomes content-addressed objects; those the store lacks are sent
+//! blobs     a package becomes content-addressed objects; which of them the store lacks
+//! send      what it lacks goes out, of several lectures at once
 //! intent    who is at work on the store: publishers and those who delete keep out of each other's way
 //! commit    the release and the flip
 //! state     pointer and releases, read and checked; the conditional write
@@ -28,6 +29,7 @@ mod job;
 mod lock;
 mod prune;
 mod rename;
+mod send;
 mod site;
 mod state;
 mod verify;

@@ -102,6 +102,8 @@ pub struct Listed {
     /// When these bytes were put, by the store's own clock: `LastModified` of S3, a file's mtime. Whole seconds do. Ages are
     /// only ever the difference of two such times, so a studio whose clock is wrong deletes nothing too early.
     pub modified: SystemTime,
+    /// As [`Meta::version`], where a list tells it.
+    pub version: Option<String>,
 }
 
 /// What a conditional write asks of the object that is there now.
@@ -150,8 +152,8 @@ pub trait Store: Send + Sync {
     fn put<'a>(&'a self, key: &'a Key, body: Body<'a>, caching: Caching, when: Precondition) -> BoxFuture<'a, Meta>;
     /// Every key below a prefix (empty, or ending in `/`) with the bytes that are stored and when it was put, sorted by key, in
     /// as few requests as the store can. It must show every put that was acknowledged and no object that was deleted before it
-    /// began (S3's strong consistency): publishing and pruning at once rely on it. No versions: a directory would have to
-    /// read every object for them.
+    /// began (S3's strong consistency): publishing and pruning at once rely on it. Versions where they cost nothing: a directory
+    /// would have to read every object for them.
     fn list<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Vec<Listed>>;
     /// Gone afterwards; no error where nothing was.
     fn delete<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, ()>;
@@ -169,6 +171,11 @@ pub trait Store: Send + Sync {
     /// was put.
     fn packs(&self, _: &Key) -> bool {
         false
+    }
+    /// The [`Listed::version`] that these bytes would have if they were put, where that is known beforehand: the same means the
+    /// same bytes, another one means nothing.
+    fn version_of(&self, _: &Key, _: &[u8]) -> Option<String> {
+        None
     }
     /// How many puts are worth having under way at once; the store itself decides how many of them send.
     fn parallel(&self) -> usize {

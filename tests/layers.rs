@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Modules by level. A module may import its own level and those above in this list, never one below.
 const LEVELS: &[(&str, &[&str])] = &[
-    ("quantities and errors", &["units", "rate", "link", "legible", "error", "clock"]),
+    ("quantities and errors", &["units", "rate", "link", "legible", "error", "clock", "uri"]),
     ("talking and stopping", &["progress", "shutdown", "offload"]),
     ("tools", &["child", "cache", "workdir", "picture", "gst"]),
     ("values and stores", &["package", "captions", "profile", "course", "manifest", "store"]),

@@ -69,7 +69,7 @@ const keyOf = (id) => `rivulet:${id}`;
 
 async function keep(wanted, job) {
   const { id, about, voice } = wanted;
-  const entry = { id, address: new URL(wanted.address, location).href, title: about.title, bytes: wanted.bytes, done: 0, paused: false, whole: false };
+  const entry = { id, address: new URL(wanted.address, location).href, title: about.title, release: about.release, bytes: wanted.bytes, done: 0, paused: false, whole: false };
   const note = () => stored("lectures", "readwrite", (s) => s.put(entry));
   const before = (await stored("lectures", "readonly", (s) => s.get(id))) || {};
   entry.names = [...new Set([...(before.names || []), ...wanted.files.map((f) => pieceName(f[0], 0)), ...wanted.runs.map((r) => pieceName(voice.uri, r[0]))])];
@@ -126,15 +126,20 @@ async function drop(id) {
   if (registration && registration.active) registration.active.postMessage({ drop: gone.address });
 }
 
-// Asks the store what the course holds now; what it no longer holds is deleted here, and the ids of that are returned. An
-// answer that is no list says nothing. A page that came from the network needs no answer unless something is kept.
+// Asks the store what the course holds now, and what was withdrawn from it, which its list may not know yet; what it no longer
+// holds is deleted here, and the ids of that are returned. An answer that is no list says nothing. A page that came from the
+// network needs no answer unless something is kept.
 async function contact() {
-  const mine = (await keptLectures()).filter((l) => l.id.startsWith(`${data.course}/`)).map((l) => l.id);
-  if (data.lecture && navigator.serviceWorker.controller) mine.push(R.id);
+  const mine = (await keptLectures()).filter((l) => l.id.startsWith(`${data.course}/`));
+  if (data.lecture && navigator.serviceWorker.controller) mine.push({ id: R.id, release: data.release });
   if (!mine.length) return [];
-  const list = await fetch("search.json", { cache: "no-cache" }).then((a) => (a.ok ? a.json() : null)).catch(() => null);
-  if (!list || !Array.isArray(list.lectures)) return [];
-  const gone = mine.filter((id) => !list.lectures.some((row) => `${data.course}/${row[0]}` === id));
+  const ask = (address, name) => fetch(address, { cache: "no-cache" }).then((a) => a.ok && a.json()).then((a) => Array.isArray(a[name]) && a[name]).catch(() => false);
+  const pointer = `../courses/${encodeURIComponent(data.course)}/current.json`;
+  const [listed, withdrawn] = await Promise.all([ask("search.json", "lectures"), ask(pointer, "withdrawn")]);
+  const is = (l, lecture) => l.id === `${data.course}/${lecture}`;
+  // A lecture that was brought back is another one than the copy of before.
+  const buried = (l) => withdrawn && withdrawn.some((t) => is(l, t.lecture) && !(l.release >= t.restored));
+  const gone = mine.filter((l) => (listed && !listed.some((row) => is(l, row[0]))) || buried(l)).map((l) => l.id);
   for (const id of gone) await drop(id);
   return gone;
 }

@@ -3,6 +3,7 @@
 
 use super::m3u8::Range;
 use crate::error::{Error, Kind, Result, ResultExt};
+use crate::uri::percent_decode;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::{Read, Seek, SeekFrom};
@@ -70,32 +71,15 @@ impl DirFetch {
     }
 }
 
-/// `%41` is `A`; what is not valid stays.
-fn percent_decode(text: &str) -> String {
-    let (bytes, mut out, mut i) = (text.as_bytes(), Vec::new(), 0);
-    while i < bytes.len() {
-        let hex = bytes.get(i + 1..i + 3).and_then(|h| std::str::from_utf8(h).ok()).and_then(|h| u8::from_str_radix(h, 16).ok());
-        match (bytes[i], hex) {
-            (b'%', Some(value)) => {
-                out.push(value);
-                i += 3;
-            }
-            (b, _) => {
-                out.push(b);
-                i += 1;
-            }
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
-}
-
 impl Fetch for DirFetch {
     fn resolve(&self, base: &str, reference: &str) -> Result<String> {
         let outside = || Error::new(Kind::Denied, format!("\"{reference}\" leads outside the directory that is checked"));
         if has_scheme(reference) || reference.starts_with('/') {
             return Err(outside());
         }
-        let reference = percent_decode(reference.split(['?', '#']).next().unwrap_or_default());
+        let reference = reference.split(['?', '#']).next().unwrap_or_default();
+        // What is not valid stays, and is not found.
+        let reference = percent_decode(reference).unwrap_or_else(|| reference.to_string());
         let mut parts: Vec<String> = base.split('/').map(str::to_string).collect();
         parts.pop();
         for part in Path::new(&reference).components() {

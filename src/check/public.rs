@@ -4,6 +4,7 @@
 use super::{Finding, Level};
 use crate::error::{Error, Kind, Result};
 use crate::store::{Caching, Key};
+use crate::uri::percent_encode;
 use std::time::Duration;
 
 /// One object to look at, and how it should come.
@@ -59,7 +60,7 @@ pub fn check(base: &str, samples: &[Sample]) -> Result<Vec<Finding>> {
         found.push(finding("web-https", Level::Should, base, what.into()));
     }
     for sample in samples {
-        let url = format!("{base}{}", encoded(sample.key.as_str()));
+        let url = format!("{base}{}", percent_encode(sample.key.as_str()));
         let whole = get(&agent, &url, None)?;
         if whole.status != 200 {
             found.push(finding("web-public", Level::Must, &url, not_public(whole.status)));
@@ -182,12 +183,6 @@ fn finding(rule: &'static str, level: Level, at: &str, message: String) -> Findi
     Finding { rule, level, r#where: at.to_string(), message, source: SOURCE }
 }
 
-/// A key in a URL's path.
-fn encoded(key: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~' | b'/');
-    key.bytes().map(|b| if plain(b) { (b as char).to_string() } else { format!("%{b:02X}") }).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -263,10 +258,5 @@ mod tests {
             assert!(found.iter().any(|f| f.rule == rule), "{rule}: {found:?}");
         }
         assert_eq!(check("http://127.0.0.1:1/", &samples()).unwrap_err().kind(), Kind::Unavailable);
-    }
-
-    #[test]
-    fn keys_are_encoded_for_a_path() {
-        assert_eq!(encoded("a b/ü.m3u8"), "a%20b/%C3%BC.m3u8");
     }
 }

@@ -262,6 +262,7 @@ fn scripts(course: Option<&CourseView>, lecture: &LectureView, words: &Words, ro
     let Some(_) = safe_uri(&lecture.master_uri) else { return String::new() };
     let about: Value = json!({
         "course": course.map_or("", |c| &c.id),
+        "release": course.map(|c| c.release),
         "lecture": lecture.id,
         "title": lecture.title,
         "courseTitle": course.map_or("", |c| &c.title),

@@ -7,18 +7,13 @@ use crate::error::{Error, Kind, Result, ResultExt};
 use crate::manifest::{Attachment, Lecture, Object, Release, Rung, Slide, Source, Voice, to_json};
 use crate::package::slides::vtt;
 use crate::package::{FileEntry, Package};
-use crate::progress::{Ctx, Event, Unit};
-use crate::store::{Body, BoxFuture, Caching, Key, Precondition, Store};
+use crate::store::{Key, Store};
 use crate::units::{Bytes, Digest};
-use futures_util::StreamExt;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 /// The track of the slides: it names them, so in a store it is another text.
 const SLIDES: &str = "slides.vtt";
-
-/// Between two looks at how much has left for a store that is far away.
-const TICK: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Where an object's bytes are until they are in the store.
 pub(super) enum Content {
@@ -79,25 +74,19 @@ impl Known {
     pub fn add(&mut self, object: &Object) {
         self.0.insert(object.key.clone(), Stored::Plain(object.bytes));
     }
-}
-
-/// Forgets those objects of `parcels` that the store has with the right length and the wrong bytes, so that they are sent
-/// again. Reads them all: for `--refresh`.
-pub(super) async fn distrust(store: &dyn Store, known: &mut Known, parcels: &[Parcel], ctx: &Ctx) -> Result<()> {
-    for (object, _) in parcels {
-        ctx.check()?;
-        if known.has(object) && super::verify::digest(store, &object.key()?, object.bytes).await? != Some(object.sha256) {
-            ctx.note(format!("{} is damaged; it is sent again", object.key));
-            known.0.remove(&object.key);
-        }
+    pub fn forget(&mut self, object: &Object) {
+        self.0.remove(&object.key);
     }
-    Ok(())
 }
 
-/// Fails with `Limit` where the store has no room for what it lacks of `parcels`, and `margin` bytes.
-pub(super) async fn room(store: &dyn Store, known: &Known, parcels: impl Iterator<Item = &Parcel>, margin: u64) -> Result<()> {
+/// Bytes of those of `parcels` that the store lacks.
+pub(super) fn lacking<'a>(known: &Known, parcels: impl Iterator<Item = &'a Parcel>) -> u64 {
     let missing: BTreeMap<&str, u64> = parcels.filter(|(o, _)| !known.has(o)).map(|(o, _)| (o.key.as_str(), o.bytes)).collect();
-    let need = missing.values().sum::<u64>() + margin;
+    missing.values().sum()
+}
+
+/// Fails with `Limit` where the store has no room for so many bytes.
+pub(super) async fn room(store: &dyn Store, need: u64) -> Result<()> {
     match store.room().await? {
         Some(free) if need > 0 && free < need => {
             let message = format!("{} are free in the store {}, at least {} are needed", Bytes(free), store.describe(), Bytes(need));
@@ -105,65 +94,6 @@ pub(super) async fn room(store: &dyn Store, known: &Known, parcels: impl Iterato
         }
         _ => Ok(()),
     }
-}
-
-/// Sends what the store does not have, as many at once as the store makes use of. `task` is what progress calls it.
-pub(super) async fn send(store: &dyn Store, known: &mut Known, parcels: &[Parcel], task: &str, sent: &mut Sent, ctx: &Ctx) -> Result<()> {
-    let began = std::time::Instant::now();
-    room(store, known, parcels.iter(), 0).await?;
-    let mut missing: Vec<(Key, &Object, &Content)> = Vec::new();
-    let mut seen = BTreeSet::new();
-    for (object, content) in parcels {
-        // Two names may have the same bytes.
-        if !known.has(object) && seen.insert(&object.key) {
-            missing.push((object.key()?, object, content));
-        }
-    }
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let total: u64 = missing.iter().map(|(_, o, _)| o.bytes).sum();
-    let mut puts: Vec<BoxFuture<'_, Object>> = Vec::new();
-    for (key, object, content) in missing {
-        let body = match content {
-            Content::Bytes(bytes) => Body::Bytes(bytes),
-            Content::File(path) => Body::File { path, sha256: object.sha256, bytes: object.bytes },
-        };
-        puts.push(Box::pin(async move {
-            ctx.check()?;
-            store.put(&key, body, Caching::Immutable, Precondition::None).await?;
-            Ok(object.clone())
-        }));
-    }
-    let mut under_way = futures_util::stream::iter(puts).buffer_unordered(store.parallel().max(1));
-    let (mut done, before) = (0, store.bytes_sent());
-    let mut tick = tokio::time::interval(TICK);
-    loop {
-        tokio::select! {
-            biased;
-            put = under_way.next() => match put {
-                None => break,
-                Some(object) => {
-                    let object = object?;
-                    known.add(&object);
-                    sent.add(object.bytes);
-                    done += object.bytes;
-                }
-            },
-            _ = tick.tick(), if before.is_some() => {}
-        }
-        // Of a large object on a slow link one wants to see something before it is all there.
-        let left = store.bytes_sent().zip(before).map_or(0, |(now, before)| now - before);
-        ctx.progress.event(Event::Progress {
-            task: task.into(),
-            stage: "sending".into(),
-            done: done.max(left).min(total) as f64,
-            total: total as f64,
-            unit: Unit::Bytes,
-        });
-    }
-    ctx.progress.event(Event::Done { task: task.into(), stage: "sending".into(), seconds: began.elapsed().as_secs_f64() });
-    Ok(())
 }
 
 /// A finished package as the manifest's lecture (texts and files of the author still empty) and its parcels. Playlists

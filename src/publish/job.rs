@@ -1,10 +1,11 @@
 //! One publication on its way: what is wanted, what is there, what becomes of each lecture. First a release with the floor of
 //! what is new, so that it can be watched within minutes; then all of it. If the second half fails, the first stands.
 
-use super::blobs::{self, Known, Sent};
+use super::blobs::{self, Known, Parcel, Sent};
 use super::commit::commit;
 use super::decide::{self, Choice, Decided};
 use super::intent::{Held, Purpose};
+use super::send::Sending;
 use super::state::{self, Head};
 use super::{Encoder, MARGIN, Options, Packed, pages_missing, site, verify_all_there};
 use crate::course::{self, Course};
@@ -13,8 +14,11 @@ use crate::manifest::{self, FORMAT, Release, Stage, Tombstone};
 use crate::offload::blocking;
 use crate::progress::Ctx;
 use crate::store::Store;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use serde::Serialize;
 use std::path::Path;
+use std::pin::pin;
 
 /// What was published: the `--json` line of `publish` and `rollback`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -50,7 +54,7 @@ pub async fn publish(
 ) -> Result<Published> {
     let mut job = Job::prepare(file, store, encoder, options, ctx).await?;
     let margin = if job.ids(|c| matches!(c, Choice::Encode(_))).is_empty() { 0 } else { MARGIN };
-    blobs::room(store, &job.known, job.lectures.iter().flat_map(|l| &l.parcels), margin).await?;
+    blobs::room(store, blobs::lacking(&job.known, job.lectures.iter().flat_map(|l| &l.parcels)) + margin).await?;
     if job.nothing_to_do() {
         return job.unchanged().await;
     }
@@ -109,7 +113,11 @@ impl<'a> Job<'a> {
     /// Nothing is sent, not even an intent, but pages that somebody was stopped in writing.
     async fn unchanged(&mut self) -> Result<Published> {
         let release = self.before.clone().ok_or_else(|| Error::bug("nothing is unchanged"))?;
-        let published = self.show(release, Vec::new()).await?;
+        let current = self.head.current.as_ref().ok_or_else(|| Error::bug("a release without a pointer"))?;
+        let published = match site::settled(self.store, current, &release).await? {
+            true => self.told(release, Sent::default(), Vec::new()),
+            false => self.show(release, Vec::new()).await?,
+        };
         self.store.tidy().await?;
         Ok(published)
     }
@@ -142,16 +150,40 @@ impl<'a> Job<'a> {
         }
     }
 
-    /// Makes what the stage asks for of each lecture and sends it as soon as it is there. One that fails does not stop the others:
+    /// Makes what the stage asks for of each lecture, and sends it while the next is made. One that fails does not stop the others:
     /// their work is kept, and all failures are told together. Gives the ids of lectures of which a floor was made.
     async fn each(&mut self, encoder: &dyn Encoder, intent: &mut Held<'_>, stage: Stage) -> Result<Vec<String>> {
         let mut floors = Vec::new();
         let mut failed: Vec<(String, Error)> = Vec::new();
         let before = self.sent.objects;
+        let (ctx, refresh) = (self.ctx, self.options.refresh);
+        let sending = Sending::new(self.store, &mut self.known, &mut self.sent, &self.course.id, ctx);
+        let mut under_way = FuturesUnordered::new();
+        let mut broken = None;
         for decided in &mut self.lectures {
-            self.ctx.check()?;
+            ctx.check()?;
             let id = decided.lecture.id.clone();
-            let (packed, floor) = match make(encoder, decided, stage).await {
+            // What cannot be sent is told when this lecture is made: its work is kept.
+            let made = {
+                let mut making = pin!(make(encoder, decided, stage));
+                loop {
+                    tokio::select! {
+                        biased;
+                        Some(sent) = under_way.next(), if !under_way.is_empty() => {
+                            let sent: Result<()> = sent;
+                            if let (Err(e), None) = (sent, &broken) {
+                                ctx.note(format!("{}: sending has ended; stopping after lecture \"{id}\"", e.what()));
+                                broken = Some(e);
+                            }
+                        }
+                        made = &mut making => break made,
+                    }
+                }
+            };
+            if let Some(e) = broken {
+                return Err(e);
+            }
+            let (packed, floor) = match made {
                 Ok(Made::Nothing) => (None, false),
                 Ok(Made::Floor(packed)) => (Some(packed), true),
                 Ok(Made::Whole(packed)) => (Some(packed), false),
@@ -164,7 +196,7 @@ impl<'a> Job<'a> {
             let mut hold = None;
             if let Some(packed) = packed {
                 if packed.partial && !floor {
-                    self.ctx.warn(format!("lecture \"{id}\" is published without a part: {}", packed.warnings.join("; ")));
+                    ctx.warn(format!("lecture \"{id}\" is published without a part: {}", packed.warnings.join("; ")));
                 }
                 let source = decided.source.clone().ok_or_else(|| Error::bug("a lecture without a source is to be encoded"))?;
                 let (owned, dir) = (id.clone(), packed.dir);
@@ -181,16 +213,30 @@ impl<'a> Job<'a> {
                     }
                 }
             }
-            if self.options.refresh {
-                blobs::distrust(self.store, &mut self.known, &decided.parcels, self.ctx).await?;
+            if refresh {
+                sending.distrust(&decided.parcels).await?;
             }
-            if decided.parcels.iter().any(|(o, _)| !self.known.has(o)) {
+            if sending.lacks_any(&decided.parcels) {
                 intent.still_publishing().await?;
             }
-            blobs::send(self.store, &mut self.known, &decided.parcels, &id, &mut self.sent, self.ctx).await?;
-            // Now the store has its own copy.
-            drop(hold);
+            let (sending, parcels) = (&sending, &decided.parcels);
+            under_way.push(async move {
+                sending.send(parcels).await?;
+                // Now the store has its own copy.
+                drop(hold);
+                Ok(())
+            });
+            while under_way.len() >= sending.lectures()
+                && let Some(sent) = under_way.next().await
+            {
+                sent?;
+            }
         }
+        while let Some(sent) = under_way.next().await {
+            sent?;
+        }
+        drop(under_way);
+        sending.end();
         self.blobs_sent += self.sent.objects - before;
         match failed.len() {
             0 => Ok(floors),
@@ -207,12 +253,15 @@ impl<'a> Job<'a> {
         self.known = Known::of(self.store).await?;
         let before = self.sent.objects;
         let wanted = content.objects();
+        let sending = Sending::new(self.store, &mut self.known, &mut self.sent, &self.course.id, self.ctx);
         for decided in &self.lectures {
             // Pruned since it was seen, or acknowledged and lost.
-            if decided.parcels.iter().any(|(o, _)| wanted.contains_key(o.key.as_str()) && !self.known.has(o)) {
-                blobs::send(self.store, &mut self.known, &decided.parcels, &decided.lecture.id, &mut self.sent, self.ctx).await?;
+            let needed = |(o, _): &&Parcel| wanted.contains_key(o.key.as_str());
+            if decided.parcels.iter().filter(needed).any(|p| sending.lacks_any(std::slice::from_ref(p))) {
+                sending.send(&decided.parcels).await?;
             }
         }
+        sending.end();
         self.blobs_sent += self.sent.objects - before;
         let there = match self.sent.objects > before {
             true => verify_all_there(self.store, &content).await,
@@ -232,9 +281,13 @@ impl<'a> Job<'a> {
 
     /// Brings the pages into agreement, and says what was done.
     async fn show(&self, release: Release, encoded: Vec<String>) -> Result<Published> {
-        let blobs = release.objects().len() as u64;
         let pages = site::refresh(self.store, &release.course, self.ctx).await.map_err(|e| pages_missing(&release, e))?;
-        Ok(Published {
+        Ok(self.told(release, pages, encoded))
+    }
+
+    fn told(&self, release: Release, pages: Sent, encoded: Vec<String>) -> Published {
+        let blobs = release.objects().len() as u64;
+        Published {
             course: release.course.clone(),
             release: release.release,
             stage: release.stage,
@@ -244,7 +297,7 @@ impl<'a> Job<'a> {
             encoded,
             carried: self.ids(|c| matches!(c, Choice::Carry)),
             partial: release.partial(),
-        })
+        }
     }
 
     /// The release that the course is now, numbers aside.

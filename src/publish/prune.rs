@@ -175,7 +175,7 @@ impl Garbage {
         for (course, n) in shelf.releases.keys().filter(|id| !kept.contains(id)) {
             garbage.releases.entry(course.clone()).or_default().push(*n);
         }
-        for Listed { key, bytes, modified } in store.list("blobs/").await? {
+        for Listed { key, bytes, modified, .. } in store.list("blobs/").await? {
             let old = now.duration_since(modified).is_ok_and(|age| age >= YOUNG);
             match named.contains(key.as_str()) {
                 false if old => garbage.blobs.push((key, bytes)),

@@ -6,14 +6,17 @@ use super::blobs::{Sent, from_folder};
 use super::rename::rename_uris;
 use super::{MASTER, state};
 use crate::error::{Error, Kind, Result, ResultExt};
-use crate::manifest::{Attachment, Current, Lecture, Release};
+use crate::manifest::{Attachment, Current, FORMAT, Lecture, Release, from_json, pages_key, to_json};
 use crate::package::{Package, progressive};
 use crate::pages::media::{self, MediaView};
 use crate::pages::search::{self, LectureText};
 use crate::pages::{self, CourseSummary, CourseView, FileView, LectureView, ModuleView, Page, WayView};
 use crate::progress::Ctx;
 use crate::store::{Body, Caching, Key, Listed, Precondition, Store, get_if_there};
-use std::collections::BTreeSet;
+use crate::units::Digest;
+use futures_util::{StreamExt, TryStreamExt};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A file that the site should have, or should no longer have.
 pub(super) enum Change {
@@ -33,11 +36,59 @@ impl Change {
 /// still at work, and his own last round will be right.
 const ROUNDS: usize = 5;
 
+/// Whose pages all the pages of a course are (`courses/<id>/pages.json`), so that a publish which changes nothing need not look
+/// at each. Taken back before the first page is written, and written when the last one has been seen in a list.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Settled {
+    format: u32,
+    /// The digest of the pointer; absent while pages are being written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pointer: Option<Digest>,
+}
+
+impl Settled {
+    async fn read(store: &dyn Store, course: &str) -> Result<Option<Digest>> {
+        let key = pages_key(course)?;
+        let bytes = get_if_there(store, &key).await?;
+        // One that cannot be read says nothing.
+        Ok(bytes.and_then(|b| from_json::<Settled>(&b, &key).ok()).and_then(|s| s.pointer))
+    }
+    async fn write(store: &dyn Store, course: &str, pointer: Option<Digest>) -> Result<()> {
+        let (key, bytes) = (pages_key(course)?, to_json(&Settled { format: FORMAT, pointer })?);
+        store.put(&key, Body::Bytes(&bytes), Caching::Revalidate, Precondition::None).await.map(drop)
+    }
+    /// Pages are about to be written.
+    async fn take_back(store: &dyn Store, course: &str, before: Digest) -> Result<()> {
+        Settled::write(store, course, None).await?;
+        // Another may write it at the same time; only what was there before must not be there still.
+        match Settled::read(store, course).await? == Some(before) {
+            false => Ok(()),
+            true => Err(super::not_done(store, &pages_key(course)?)),
+        }
+    }
+}
+
+fn digest_of(pointer: &Current) -> Result<Digest> {
+    Ok(Digest::of(&to_json(pointer)?))
+}
+
+/// Whether the pages of a release have been made and are still there, as far as a list tells.
+pub(super) async fn settled(store: &dyn Store, pointer: &Current, release: &Release) -> Result<bool> {
+    if Settled::read(store, &release.course).await? != Some(digest_of(pointer)?) {
+        return Ok(false);
+    }
+    let folder = format!("{}/", release.course);
+    let there: BTreeSet<String> = store.list(&folder).await?.into_iter().map(|l| l.key.to_string()).collect();
+    let of = |l: &Lecture| [format!("{folder}{}.html", l.id), format!("{folder}{}.m3u8", l.id)];
+    Ok(there.contains(&format!("{folder}index.html")) && release.lectures.iter().flat_map(of).all(|name| there.contains(&name)))
+}
+
 /// Brings a course's pages and the list of courses into agreement with the pointers. May be called at any time.
 pub(super) async fn refresh(store: &dyn Store, course: &str, ctx: &Ctx) -> Result<Sent> {
     let mut sent = Sent::default();
     let mut pointers = state::pointers(store, ctx).await?;
-    for _ in 0..ROUNDS {
+    let mut settled = Settled::read(store, course).await?;
+    for round in 1..=ROUNDS {
         let Some(current) = pointers.iter().find(|c| c.course == course) else { return Ok(sent) };
         let found = async {
             let release = state::release_of(store, current).await?;
@@ -56,40 +107,88 @@ pub(super) async fn refresh(store: &dyn Store, course: &str, ctx: &Ctx) -> Resul
             }
             Err(e) => return Err(e),
         };
-        let (mut written, mut lists) = (Vec::new(), Vec::new());
-        for change in changes {
-            match change {
-                Change::Write(key, bytes, caching) => {
-                    // Pages name assets, and lists name pages: those must really be there.
-                    let asset = |key: &Key| !key.as_str().contains('/');
-                    if key.as_str().ends_with("index.html") || (!asset(&key) && written.iter().any(asset)) {
-                        all_there(store, course, &mut written).await?;
-                    }
-                    store.put(&key, Body::Bytes(&bytes), caching, Precondition::None).await?;
-                    sent.add(bytes.len() as u64);
-                    written.push(key.clone());
-                    if key.as_str().ends_with("index.html") {
-                        lists.push((key, bytes));
-                    }
-                }
-                Change::Delete(key) => {
-                    // No list may name it any more.
-                    for (list, bytes) in lists.drain(..) {
-                        if get_if_there(store, &list).await?.as_ref() != Some(&bytes) {
-                            return Err(super::not_done(store, &list));
-                        }
-                    }
-                    store.delete(&key).await?;
-                }
-            }
+        if !changes.is_empty()
+            && let Some(before) = settled.take()
+        {
+            Settled::take_back(store, course, before).await?;
         }
-        let now = state::pointers(store, ctx).await?;
+        let mut all = BTreeMap::new();
+        write(store, course, changes, &mut sent, &mut all).await?;
+        let (mut now, pointer) = (state::pointers(store, ctx).await?, Some(digest_of(current)?));
         if now == pointers {
-            break;
+            if settled == pointer {
+                break;
+            }
+            match as_written(store, course, &all).await {
+                Ok(()) => {
+                    Settled::write(store, course, pointer).await?;
+                    break;
+                }
+                Err(e) if round == ROUNDS => return Err(e),
+                // Lost by the service, or written over by somebody who does not know yet that the pointer has moved: once more.
+                Err(_) => now = state::pointers(store, ctx).await?,
+            }
         }
         pointers = now;
     }
     Ok(sent)
+}
+
+/// What was written last under each key.
+type Written = BTreeMap<Key, Vec<u8>>;
+
+/// Does the changes in their order; those of one sort side by side. Notes them in `all`.
+async fn write(store: &dyn Store, course: &str, changes: Vec<Change>, sent: &mut Sent, all: &mut Written) -> Result<()> {
+    let sort = |key: &Key| match key.as_str().rsplit('/').next().unwrap_or_default() {
+        name if name == key.as_str() && name != "index.html" => 0,
+        name if name.starts_with("search-") => 1,
+        "search.json" => 2,
+        name if name.ends_with(".m3u8") => 3,
+        "index.html" => 5,
+        _ => 4,
+    };
+    let (mut written, mut lists, mut gone) = (Vec::new(), Vec::new(), Vec::new());
+    let mut batches: Vec<(u8, Vec<(Key, Vec<u8>, Caching)>)> = Vec::new();
+    for change in changes {
+        match change {
+            Change::Write(key, bytes, caching) => match batches.last_mut() {
+                Some((of, batch)) if *of == sort(&key) && *of != 5 => batch.push((key, bytes, caching)),
+                _ => batches.push((sort(&key), vec![(key, bytes, caching)])),
+            },
+            Change::Delete(key) => gone.push(key),
+        }
+    }
+    for (of, batch) in batches {
+        // Pages name assets, and lists name pages: those must really be there.
+        if of == 5 || (of > 0 && written.iter().any(|key| sort(key) == 0)) {
+            all_there(store, course, &mut written).await?;
+        }
+        let put = |(key, bytes, caching): (Key, Vec<u8>, Caching)| async move {
+            store.put(&key, Body::Bytes(&bytes), caching, Precondition::None).await?;
+            Ok::<_, Error>((key, bytes))
+        };
+        let mut puts = futures_util::stream::iter(batch).map(put).buffered(store.parallel().max(1));
+        while let Some(done) = puts.next().await {
+            let (key, bytes) = done?;
+            sent.add(bytes.len() as u64);
+            written.push(key.clone());
+            if of == 5 {
+                lists.push((key.clone(), bytes.clone()));
+            }
+            all.insert(key, bytes);
+        }
+    }
+    for key in gone {
+        // No list may name it any more.
+        for (list, bytes) in lists.drain(..) {
+            if get_if_there(store, &list).await?.as_ref() != Some(&bytes) {
+                return Err(super::not_done(store, &list));
+            }
+        }
+        store.delete(&key).await?;
+        all.remove(&key);
+    }
+    Ok(())
 }
 
 /// Fails (`Unavailable`) where one of these was acknowledged and is not there; forgets those that are.
@@ -107,20 +206,55 @@ async fn all_there(store: &dyn Store, course: &str, written: &mut Vec<Key>) -> R
     Ok(())
 }
 
+/// Fails (`Unavailable`) where one of these is not there with these bytes.
+async fn as_written(store: &dyn Store, course: &str, all: &Written) -> Result<()> {
+    let there = Listing::of(store, course).await?;
+    for (key, bytes) in all {
+        if !there.has(store, key, bytes).await? {
+            return Err(super::not_done(store, key));
+        }
+    }
+    Ok(())
+}
+
+/// What a course's folder holds, by one list.
+struct Listing(BTreeMap<Key, Listed>, String);
+
+impl Listing {
+    async fn of(store: &dyn Store, course: &str) -> Result<Listing> {
+        let folder = format!("{course}/");
+        Ok(Listing(store.list(&folder).await?.into_iter().map(|l| (l.key.clone(), l)).collect(), folder))
+    }
+    /// Whether an object has these bytes: by the list where that tells, else it is read.
+    async fn has(&self, store: &dyn Store, key: &Key, bytes: &[u8]) -> Result<bool> {
+        match self.0.get(key) {
+            None if key.as_str().starts_with(&self.1) => return Ok(false),
+            Some(Listed { version: Some(there), .. }) if store.version_of(key, bytes).as_ref() == Some(there) => return Ok(true),
+            _ => {}
+        }
+        Ok(get_if_there(store, key).await?.is_some_and(|there| there == bytes))
+    }
+}
+
 /// What differs between the store and the site of a release, in the order in which it must be done: what pages refer to
 /// comes before them, and what nothing refers to any more goes last.
 pub(super) async fn changes(store: &dyn Store, release: &Release, pointers: &[Current]) -> Result<Vec<Change>> {
     let mut view = course_view(release)?;
     let mut wanted = pages::assets();
     wanted.extend(with_media(store, release, &mut view).await?);
-    for lecture in &release.lectures {
-        let master = object_uri(lecture)?.0;
-        let bytes = store.get(&master, None).await?;
-        let text = String::from_utf8(bytes).kind(Kind::Corrupt, || format!("{master} is not a playlist"))?;
-        let bytes = rename_uris(&text, &from_folder)?.into_bytes();
-        let key = format!("{}/{}.m3u8", release.course, lecture.id);
-        wanted.push(Page { key, content_type: "application/vnd.apple.mpegurl", bytes, caching: Caching::Revalidate });
-    }
+    let playlist = |lecture: &'_ Lecture| {
+        let (master, key) = (object_uri(lecture).map(|(key, _)| key), format!("{}/{}.m3u8", release.course, lecture.id));
+        async move {
+            let master = master?;
+            let bytes = store.get(&master, None).await?;
+            let text = String::from_utf8(bytes).kind(Kind::Corrupt, || format!("{master} is not a playlist"))?;
+            let bytes = rename_uris(&text, &from_folder)?.into_bytes();
+            Ok::<_, Error>(Page { key, content_type: "application/vnd.apple.mpegurl", bytes, caching: Caching::Revalidate })
+        }
+    };
+    let playlists: Vec<_> = release.lectures.iter().map(playlist).collect();
+    let playlists: Vec<Page> = futures_util::stream::iter(playlists).buffered(store.parallel().max(1)).try_collect().await?;
+    wanted.extend(playlists);
     let index = format!("{}/index.html", release.course);
     let (front, lectures): (Vec<Page>, Vec<Page>) = pages::course_pages(&view).into_iter().partition(|p| p.key == index);
     wanted.extend(lectures);
@@ -133,20 +267,27 @@ pub(super) async fn changes(store: &dyn Store, release: &Release, pointers: &[Cu
 
     let mut changes = Vec::new();
     let names: BTreeSet<String> = wanted.iter().map(|p| p.key.clone()).collect();
-    for page in wanted {
-        let key = Key::new(page.key)?;
-        let same = match page.caching {
-            // Named by digest: there is there, if it is whole.
-            Caching::Immutable => store.head(&key).await?.is_some_and(|m| m.bytes == page.bytes.len() as u64),
-            Caching::Revalidate => get_if_there(store, &key).await?.is_some_and(|there| there == page.bytes),
-        };
-        if !same {
-            changes.push(Change::Write(key, page.bytes, page.caching));
+    let there = Listing::of(store, &release.course).await?;
+    let looks = wanted.into_iter().map(|page| {
+        let there = &there;
+        async move {
+            let key = Key::new(page.key)?;
+            let same = match (page.caching, there.0.get(&key)) {
+                // Named by digest: there is there, if it is whole.
+                (Caching::Immutable, None) => store.head(&key).await?.is_some_and(|m| m.bytes == page.bytes.len() as u64),
+                _ => there.has(store, &key, &page.bytes).await?,
+            };
+            Ok::<_, Error>((!same).then_some(Change::Write(key, page.bytes, page.caching)))
         }
+    });
+    let looks: Vec<_> = looks.collect();
+    let mut looked = futures_util::stream::iter(looks).buffered(store.parallel().max(1));
+    while let Some(change) = looked.next().await {
+        changes.extend(change?);
     }
-    let folder = format!("{}/", release.course);
-    for Listed { key, .. } in store.list(&folder).await? {
-        let name = key.as_str().trim_start_matches(&folder);
+    drop(looked);
+    for key in there.0.into_keys() {
+        let name = key.as_str().trim_start_matches(&there.1);
         let ours = !name.contains('/') && ([".html", ".m3u8", ".json"].iter().any(|e| name.ends_with(e)));
         if ours && !names.contains(key.as_str()) {
             changes.push(Change::Delete(key));
@@ -176,9 +317,12 @@ fn object_uri(lecture: &Lecture) -> Result<(Key, String)> {
 async fn with_media(store: &dyn Store, release: &Release, view: &mut CourseView) -> Result<Vec<Page>> {
     let mut texts = Vec::new();
     let mut listed = Vec::new();
-    for shown in view.modules.iter_mut().flat_map(|m| &mut m.lectures) {
-        let Some(lecture) = release.lecture(&shown.id) else { continue };
-        let (media, text) = match media_of(store, lecture).await {
+    let shown: Vec<&mut LectureView> = view.modules.iter_mut().flat_map(|m| &mut m.lectures).collect();
+    let lectures: Vec<_> = shown.into_iter().filter_map(|shown| Some((release.lecture(&shown.id)?, shown))).collect();
+    let reads: Vec<_> = lectures.iter().map(|(lecture, _)| media_of(store, lecture)).collect();
+    let found: Vec<_> = futures_util::stream::iter(reads).buffered(store.parallel().max(1)).collect().await;
+    for ((_, shown), found) in lectures.into_iter().zip(found) {
+        let (media, text) = match found {
             // A lecture with a lost part is better than none: `check` tells of it.
             Err(e) if matches!(e.kind(), Kind::NotFound | Kind::Corrupt) => Default::default(),
             found => found?,

@@ -1,6 +1,7 @@
 //! The rules of docs/publish.md, on a store in memory, with an encoder that makes tiny packages of the real shape.
 
 mod authors;
+mod bucket;
 mod content;
 mod faults;
 mod floor;
@@ -20,7 +21,7 @@ use super::job::Job;
 use super::state::Head;
 use super::*;
 use crate::captions;
-use crate::clock::manual::ManualClock;
+use crate::clock::TestClock;
 use crate::course;
 use crate::error::{Kind, ResultExt};
 use crate::manifest::{Current, Recording, Stage, from_json, release_key};
@@ -50,7 +51,7 @@ impl Dice {
 }
 
 /// A context whose time is this clock's.
-fn at(clock: &Arc<ManualClock>) -> Ctx {
+fn at(clock: &Arc<TestClock>) -> Ctx {
     Ctx { clock: clock.clone(), ..Ctx::silent() }
 }
 

@@ -2,6 +2,7 @@
 //! and whether it takes gzip. RFC 9110 sections 12.5, 13 and 14.
 
 use crate::store::Key;
+use crate::uri::percent_decode;
 use std::ops::Range;
 
 /// The object that a URL path names.
@@ -23,20 +24,6 @@ pub fn target(path: &str) -> Target {
         return Target::Impossible;
     }
     Key::new(name).map_or(Target::Impossible, Target::Object)
-}
-
-fn percent_decode(text: &str) -> Option<String> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(b) = bytes.next() {
-        if b == b'%' {
-            let (high, low) = (bytes.next()? as char, bytes.next()? as char);
-            out.push((high.to_digit(16)? * 16 + low.to_digit(16)?) as u8);
-        } else {
-            out.push(b);
-        }
-    }
-    String::from_utf8(out).ok()
 }
 
 /// What a `Range` header asks of an object.

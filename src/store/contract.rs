@@ -71,6 +71,13 @@ async fn lists(store: &dyn Store) {
     let expected = |names: &[&str]| names.iter().map(|n| (n.to_string(), n.len() as u64)).collect::<Vec<_>>();
     assert_eq!(names("l/").await, expected(&["l/a-/y", "l/a/z", "l/b"]), "sorted by the whole key, all depths, with bytes");
     assert_eq!(names("l/a/").await, expected(&["l/a/z"]));
+    for listed in store.list("l/").await.unwrap() {
+        let told = listed.version.is_none() || listed.version == store.head(&listed.key).await.unwrap().map(|m| m.version);
+        assert!(told, "a list tells the version that head tells: {listed:?}");
+        let (foretold, other) = (store.version_of(&listed.key, listed.key.as_str().as_bytes()), store.version_of(&listed.key, b"other"));
+        assert!(foretold.is_none() || listed.version.is_none() || foretold == listed.version, "and the one that was foretold");
+        assert!(other.is_none() || other != foretold);
+    }
 }
 
 /// What was put later is not dated earlier; a second put dates anew. No more is asked: S3 has whole seconds.

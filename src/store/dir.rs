@@ -288,7 +288,7 @@ impl Store for DirStore {
                 match entry.metadata() {
                     Ok(stat) if stat.is_file() => {
                         let modified = stat.modified().doing(|| format!("cannot list {}", path.display()))?;
-                        all.push(Listed { key, bytes: stat.len(), modified });
+                        all.push(Listed { key, bytes: stat.len(), modified, version: None });
                     }
                     Ok(_) => {}
                     // Deleted since the directory was read.

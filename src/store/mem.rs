@@ -99,7 +99,10 @@ impl Store for MemStore {
             let objects = self.lock();
             let below = objects.iter().filter(|(key, _)| key.as_str().starts_with(prefix));
             Ok(below
-                .map(|(key, (bytes, _, modified))| Listed { key: key.clone(), bytes: bytes.len() as u64, modified: *modified })
+                .map(|(key, (bytes, _, modified))| {
+                    let Meta { bytes, version } = meta(bytes);
+                    Listed { key: key.clone(), bytes, modified: *modified, version: Some(version) }
+                })
                 .collect())
         })
     }
@@ -111,6 +114,9 @@ impl Store for MemStore {
     }
     fn tidy<'a>(&'a self) -> BoxFuture<'a, u64> {
         Box::pin(async { Ok(0) })
+    }
+    fn version_of(&self, _: &Key, bytes: &[u8]) -> Option<String> {
+        Some(meta(bytes).version)
     }
 }
 

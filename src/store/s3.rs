@@ -2,20 +2,23 @@
 //!
 //! ```text
 //! place    which bucket, where, as whom: s3://..., environment, profiles
-//! net      sockets, TLS, proxy; pace: --uplink; lanes: how many at once
+//! net      sockets, TLS, proxy; pace: --uplink; lanes: how many at once; mend: answers that the SDK refuses
 //! live     single requests with checksums; retry, errors
-//! parts    large objects in parts; journal: what outlives this process
+//! parts    large objects in parts; journal: what outlives this process; tidy: uploads that nobody goes on with
 //! body     streams, checksums, gzip
 //! ```
 //!
 //! Text is stored as gzip under `Content-Encoding: gzip`, always the same bytes for the same text, and handed out plain; so
 //! for such keys ([`Store::packs`]) `list` tells another length than `head`.
 
+#[cfg(test)]
+pub mod bench;
 mod body;
 mod errors;
 mod journal;
 mod lanes;
 mod live;
+mod mend;
 mod net;
 mod pace;
 mod parts;
@@ -23,6 +26,7 @@ mod place;
 mod retry;
 #[cfg(test)]
 mod tests;
+mod tidy;
 
 use super::{Body, BoxFuture, Caching, Conditions, Key, Listed, Meta, Precondition, Store, Via};
 use crate::error::{Error, Kind, Result, ResultExt};
@@ -317,7 +321,8 @@ impl Store for S3Store {
                     let Some(key) = name.and_then(|n| Key::new(n).ok()) else { continue };
                     let bytes = object.size().and_then(|n| u64::try_from(n).ok()).unwrap_or_default();
                     let seconds = object.last_modified().map_or(0, |t| u64::try_from(t.secs()).unwrap_or_default());
-                    all.push(Listed { key, bytes, modified: SystemTime::UNIX_EPOCH + Duration::from_secs(seconds) });
+                    let version = object.e_tag().map(|tag| version(Some(tag)));
+                    all.push(Listed { key, bytes, modified: SystemTime::UNIX_EPOCH + Duration::from_secs(seconds), version });
                 }
                 let next = page.next_continuation_token().map(str::to_string);
                 match page.is_truncated() == Some(true) && next.is_some() && next != token {
@@ -342,13 +347,19 @@ impl Store for S3Store {
         })
     }
     fn tidy<'a>(&'a self) -> BoxFuture<'a, u64> {
-        Box::pin(async move { parts::tidy(self.live().await?).await })
+        Box::pin(async move { tidy::tidy(self.live().await?).await })
     }
     fn conditions<'a>(&'a self) -> BoxFuture<'a, Conditions> {
         Box::pin(async move { self.conditions.get_or_try_init(|| self.probe()).await.copied() })
     }
     fn packs(&self, key: &Key) -> bool {
         key.is_text()
+    }
+    /// The ETag of what is put in one request is the MD5 of its bytes, unless it is encrypted with a key of KMS.
+    fn version_of(&self, key: &Key, bytes: &[u8]) -> Option<String> {
+        let packs = self.packs(key) && bytes.len() as u64 <= MOST_PACKED;
+        let packed = packs.then(|| body::pack(bytes)).transpose().ok()?;
+        Some(body::md5_hex(packed.as_deref().unwrap_or(bytes)))
     }
     fn parallel(&self) -> usize {
         lanes::MOST

@@ -160,6 +160,33 @@ export const tests = {
     }), voice), 0);
   },
 
+  "a kept lecture goes when the pointer says that it was withdrawn, though the list still has it": async ({ site, page }) => {
+    const p = await page("khoa/index.html");
+    const box = p.locator(".module").first();
+    await box.locator(".act.main").click();
+    await box.locator(".hint:has-text('Cần tải')").waitFor();
+    await box.locator(".act.main").click();
+    const marked = () => p.waitForSelector("li[data-lecture=bai] .marks:has-text('trên máy')");
+    await marked();
+    const kept = () => new Promise((done) => {
+      indexedDB.open("rivulet").onsuccess = (e) => (e.target.result.transaction("lectures").objectStore("lectures").getAllKeys().onsuccess = (r) => done(r.target.result.includes("khoa/bai")));
+    });
+    // One that was withdrawn and brought back before this copy was made stays; so it does after an answer that is no pointer.
+    for (const tombstones of ['[{"lecture":"bai","release":1,"restored":1},{"lecture":"ca","release":1}]', "null"]) {
+      let asked = 0;
+      site.rule = (e) => (/courses\/khoa\/current\.json$/.test(e.path) ? ((asked += 1), { change: () => Buffer.from(`{"withdrawn":${tombstones}}`) }) : undefined);
+      await p.goto(`${site.url}khoa/index.html`);
+      await marked();
+      await p.waitForLoadState("networkidle");
+      assert.deepEqual([asked, await p.evaluate(kept)], [1, true]);
+    }
+    // Gone: whether it is away, or came back after this copy was made.
+    site.rule = (e) => (/courses\/khoa\/current\.json$/.test(e.path) ? { change: () => Buffer.from('{"withdrawn":[{"lecture":"bai","release":1,"restored":99}]}') } : undefined);
+    await p.goto(`${site.url}khoa/index.html`);
+    await p.waitForFunction(() => !document.querySelector("li[data-lecture=bai] .marks"));
+    assert.equal(await p.evaluate(kept), false);
+  },
+
   "a module is kept from the course page, and a lecture that was withdrawn is dropped": async ({ site, page }) => {
     const p = await page("khoa/index.html");
     const box = p.locator(".module").first();

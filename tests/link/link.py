@@ -156,7 +156,7 @@ def run(args, up, down):
     seconds = forwarder.now() / 1e9
     end(forwarder, talk, alive, serving)
     code = ended[command]
-    report = {"seconds": seconds, "up": up.counts, "down": down.counts, "late_max_ms": forwarder.late_ns / 1e6, "refused_packets": forwarder.refused,
+    report = {"seconds": seconds, "up": up.counts, "down": down.counts, "up_by_second": up.by_second, "late_max_ms": forwarder.late_ns / 1e6, "refused_packets": forwarder.refused,
               "code": code if code >= 0 else 128 - code}
     if args.report:
         Path(args.report).write_text(json.dumps(report) + "\n")

@@ -97,12 +97,16 @@ class Pipe:
         self.flying, self.last = deque(), 0  # (when it arrives, packet)
         self.counts = dict.fromkeys(("offered_packets", "offered_bytes", "dropped_packets", "lost_packets", "delivered_packets", "delivered_bytes"), 0)
         self.counts["queue_peak_bytes"] = 0
+        self.by_second = []  # Bytes offered in each second since the first packet.
 
     def offer(self, now, packet):
         """Whether it was taken into the queue."""
         size, counts = len(packet), self.counts
         counts["offered_packets"] += 1
         counts["offered_bytes"] += size
+        second = now // SECOND
+        self.by_second += [0] * (second + 1 - len(self.by_second))
+        self.by_second[second] += size
         while self.waiting and self.waiting[0][0] <= now:
             self.backlog -= self.waiting.popleft()[1]
         left_at = self.rate.finish(max(now, self.free_at), size)

@@ -7,7 +7,9 @@ async fn a_course_becomes_a_release_that_a_reader_can_walk() {
     let (studio, store) = (Studio::new(), MemStore::default());
     let done = studio.publish(&store).await.unwrap();
     assert_eq!((done.release, done.stage, done.encoded.len(), done.objects_known), (1, Stage::Full, 2, 0));
-    let all = store.snapshot();
+    let mut all = store.snapshot();
+    // Our own note, for the next publish.
+    assert!(all.remove(&Key::new("courses/khoa/pages.json").unwrap()).is_some());
     assert_eq!(done.objects_sent, all.len() as u64, "everything that is there was counted");
     assert_eq!(done.bytes_sent, all.values().map(|(b, _)| b.len() as u64).sum::<u64>());
     read_everything(&store);
@@ -166,4 +168,24 @@ async fn corrected_captions_make_the_package_again() {
     studio.write("a.mp4", "A");
     assert_eq!(studio.publish_with(&store, "p2", false).await.unwrap().encoded, ["a"]);
     assert!(!text(&current(&store).await, "c-vi.vtt").contains("Xin chào"));
+}
+
+/// What was seen to be there is not looked at again; what is missing is found by one list, and whatever else is wrong by repair.
+#[tokio::test]
+async fn an_unchanged_publish_reads_no_pages_and_still_finds_one_that_is_gone() {
+    let (studio, store) = (Studio::new(), MemStore::default());
+    studio.publish(&store).await.unwrap();
+    let asked = async || {
+        let counting = FailNth::new(&store, None, &|| ());
+        studio.publish(&counting).await.unwrap();
+        counting.count.into_inner()
+    };
+    let few = asked().await;
+    assert!(few < 12, "{few} operations for two lectures");
+    for gone in ["khoa/a.html", "khoa/b.m3u8", "khoa/index.html", "courses/khoa/pages.json"] {
+        store.delete(&Key::new(gone).unwrap()).await.unwrap();
+        assert!(asked().await > few, "without {gone} everything is looked at");
+        assert!(store.head(&Key::new(gone).unwrap()).await.unwrap().is_some(), "{gone}");
+        assert_eq!(asked().await, few);
+    }
 }

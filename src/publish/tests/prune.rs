@@ -3,8 +3,8 @@
 use super::*;
 
 /// Five releases of "a" with other bytes each; then much time.
-async fn aged() -> (Studio, Arc<ManualClock>, MemStore) {
-    let (studio, clock) = (Studio::new(), Arc::new(ManualClock::default()));
+async fn aged() -> (Studio, Arc<TestClock>, MemStore) {
+    let (studio, clock) = (Studio::new(), Arc::new(TestClock::default()));
     let store = MemStore::with_clock(clock.clone());
     for i in 1..=5 {
         studio.write("a.mp4", &format!("A{i}"));
@@ -66,7 +66,7 @@ async fn the_young_stay() {
 /// The store's clock counts, not that of a studio whose battery is dead.
 #[tokio::test]
 async fn a_wrong_clock_in_the_studio_makes_nothing_old() {
-    let (clock, wrong) = (Arc::new(ManualClock::default()), Arc::new(ManualClock::default()));
+    let (clock, wrong) = (Arc::new(TestClock::default()), Arc::new(TestClock::default()));
     let (studio, store) = (Studio::new(), MemStore::with_clock(clock.clone()));
     wrong.advance(10_000 * DAY);
     for text in ["A1", "A2"] {
@@ -161,7 +161,7 @@ async fn any_fault_of_a_prune_is_healed_by_running_again() {
     let (operations, pruned) = (counting.count.into_inner(), published(&store));
     for n in 0..operations {
         for fault in [Planted::Once(n), Planted::AnswerLost(n), Planted::Killed(n), Planted::Lying(n)] {
-            let clock = Arc::new(ManualClock::default());
+            let clock = Arc::new(TestClock::default());
             let (store, ctx) = (copy_of(&start, &clock).await, at(&clock));
             clock.advance(30 * DAY);
             let look = || read_everything(&store);

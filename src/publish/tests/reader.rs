@@ -62,7 +62,7 @@ pub fn published(store: &MemStore) -> BTreeMap<Key, (Vec<u8>, Caching)> {
 }
 
 /// A store with these objects, all put now.
-pub async fn copy_of(objects: &BTreeMap<Key, (Vec<u8>, Caching)>, clock: &Arc<ManualClock>) -> MemStore {
+pub async fn copy_of(objects: &BTreeMap<Key, (Vec<u8>, Caching)>, clock: &Arc<TestClock>) -> MemStore {
     let store = MemStore::with_clock(clock.clone());
     for (key, (bytes, caching)) in objects {
         store.put(key, Body::Bytes(bytes), *caching, Precondition::None).await.unwrap();

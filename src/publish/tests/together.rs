@@ -96,7 +96,7 @@ fn prepared(runtime: &tokio::runtime::Runtime, studio: &Studio) -> BTreeMap<Key,
     })
 }
 
-fn copy(runtime: &tokio::runtime::Runtime, objects: &BTreeMap<Key, (Vec<u8>, Caching)>, clock: &Arc<ManualClock>) -> MemStore {
+fn copy(runtime: &tokio::runtime::Runtime, objects: &BTreeMap<Key, (Vec<u8>, Caching)>, clock: &Arc<TestClock>) -> MemStore {
     let store = runtime.block_on(copy_of(objects, clock));
     clock.advance(30 * DAY);
     store
@@ -110,7 +110,7 @@ fn prune_beside_publish_or_rollback_loses_nothing_that_a_release_names() {
     let options = Options { profile: "p".into(), ..Options::default() };
     let (mut resent, mut deleted, mut waited, mut spared) = (0, 0, 0, 0);
     for seed in 0..200u64 {
-        let clock = Arc::new(ManualClock::default());
+        let clock = Arc::new(TestClock::default());
         let store = copy(&runtime, &start, &clock);
         let waiting = Arc::new(AtomicBool::new(false));
         let turns = || Turns { inner: &store, waiting: waiting.clone() };
@@ -151,7 +151,7 @@ fn prune_beside_publish_or_rollback_loses_nothing_that_a_release_names() {
     assert!(deleted > 0 && resent > 0 && waited > 0 && spared > 0, "{deleted} {resent} {waited} {spared}");
 }
 
-fn clock_now(clock: &ManualClock) -> Duration {
+fn clock_now(clock: &TestClock) -> Duration {
     crate::clock::Clock::now(clock)
 }
 
@@ -163,7 +163,7 @@ fn withdraw_beside_publish_brings_nothing_back() {
     let options = Options { profile: "p".into(), ..Options::default() };
     let (mut second, mut first) = (0, 0);
     for seed in 0..100u64 {
-        let clock = Arc::new(ManualClock::default());
+        let clock = Arc::new(TestClock::default());
         let store = copy(&runtime, &start, &clock);
         let waiting = Arc::new(AtomicBool::new(false));
         let turns = || Turns { inner: &store, waiting: waiting.clone() };

@@ -112,7 +112,7 @@ async fn any_fault_of_a_withdrawal_is_healed() {
     for n in 0..operations {
         for fault in [Planted::Once(n), Planted::AnswerLost(n), Planted::Killed(n), Planted::Lying(n)] {
             for repair in [false, true] {
-                let clock = Arc::new(ManualClock::default());
+                let clock = Arc::new(TestClock::default());
                 let (store, ctx) = (copy_of(&start, &clock).await, at(&clock));
                 let look = || read_everything(&store);
                 let outcome = withdraw(&FailNth::new(&store, Some(fault), &look), "khoa", "a", &ctx).await;

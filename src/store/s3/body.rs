@@ -29,6 +29,11 @@ impl Sums {
     }
 }
 
+/// As services write it in an ETag.
+pub fn md5_hex(bytes: &[u8]) -> String {
+    Md5::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+}
+
 /// Bytes of one request; made into a stream anew for each try.
 #[derive(Debug, Clone)]
 pub enum Payload {

@@ -52,7 +52,7 @@ pub struct Live {
 
 impl Live {
     pub fn new(place: Place, access: Access, pace: Option<Arc<Pace>>, meter: Arc<Meter>, journals: PathBuf, ctx: Ctx) -> Result<Live> {
-        let wire = Wire::new(access.ca_bundle.as_deref(), pace, meter)?;
+        let wire = Wire::new(access.ca_bundle.as_deref(), pace, meter.clone())?;
         let mut config = Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .http_client(wire)
@@ -73,7 +73,7 @@ impl Live {
             client: Client::from_conf(config.build()),
             place,
             access,
-            lanes: Lanes::new(),
+            lanes: Lanes::new(meter),
             retry: Retry::new(None, Arc::new(SystemClock)),
             ctx,
             journals,

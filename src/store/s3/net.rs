@@ -2,6 +2,7 @@
 //! ([`super::pace`]), and so that a link of 10 kbit/s is not taken for a dead one: a connection ends when nothing at all
 //! has moved for [`SILENCE`], or when the kernel has had no acknowledgement for [`UNACKNOWLEDGED`].
 
+use super::mend;
 use super::pace::Pace;
 use crate::error::{Error, Kind, Result, ResultExt};
 use aws_smithy_runtime_api::client::http::{HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector};
@@ -123,8 +124,11 @@ impl HttpConnector for Wire {
         let client = self.client.clone();
         HttpConnectorFuture::new(async move {
             let request = request.try_into_http1x().map_err(|e| ConnectorError::user(e.into()))?;
+            let lists_parts = mend::lists_parts(&request);
             let response = client.request(request).await.map_err(|e| ConnectorError::io(e.into()))?;
-            HttpResponse::try_from(response.map(SdkBody::from_body_1_x)).map_err(|e| ConnectorError::other(e.into(), None))
+            let response = response.map(SdkBody::from_body_1_x);
+            let response = if lists_parts { mend::root(response).await.map_err(ConnectorError::io)? } else { response };
+            HttpResponse::try_from(response).map_err(|e| ConnectorError::other(e.into(), None))
         })
     }
 }

@@ -3,7 +3,7 @@
 
 use super::body::{Payload, Sums, scan};
 use super::errors::{Again, Failure, UNREADABLE};
-use super::journal::{ABANDONED, Journal, Note, Target};
+use super::journal::{Journal, Note, Target};
 use super::lanes::MOST;
 use super::live::{Labels, Live, Refused, cache_control};
 use crate::error::{Error, Kind, Result};
@@ -17,7 +17,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Mutex;
-use std::time::SystemTime;
 
 /// Objects up to here go in one request and start again from nothing.
 pub const LARGE: u64 = 8 << 20;
@@ -64,11 +63,13 @@ pub async fn put(
         Target { host: live.access.host(), bucket: live.place.bucket.clone(), key: name.to_string(), sha256, bytes, part_bytes: part };
     let journal = Journal::open(&live.journals, &target).map_err(here)?;
     let mut upload = Upload { live, name, path, target, sums, sha256: live.sha256() };
-    let note = upload.find_or_begin(&journal, labels).await?;
-    let resumed = !note.parts.is_empty();
+    let (note, earlier) = upload.find_or_begin(&journal, labels).await?;
+    let upload_id = note.upload_id.clone();
     let outcome = match upload.run(&journal, note, when).await {
-        // What the service said it had, it cannot put together: once more from nothing.
-        Err(f) if resumed && (f.code.starts_with("InvalidPart") || f.code == "NoSuchUpload") => {
+        // An upload of an earlier run is refused now, by whatever name, or cannot be put together: once more from nothing.
+        Err(f) if earlier && matches!(f.status, 400 | 403 | 404) => {
+            // It may hold parts that nobody would ever see again; where it is gone there is nothing to take back.
+            let _ = abort(live, name, &upload_id).await;
             let note = upload.begin(&journal, labels).await?;
             upload.run(&journal, note, when).await
         }
@@ -96,21 +97,23 @@ impl Upload<'_> {
         })
     }
 
-    /// Goes on with the upload of the journal, as far as the service still has it; else begins one.
-    async fn find_or_begin(&mut self, journal: &Journal, labels: &Labels) -> Result<Note, Failure> {
-        let Some(mut note) = journal.note() else { return self.begin(journal, labels).await };
+    /// Goes on with the upload of the journal, as far as the service still has it; else begins one. Also tells whether it is an
+    /// earlier one.
+    async fn find_or_begin(&mut self, journal: &Journal, labels: &Labels) -> Result<(Note, bool), Failure> {
+        let fresh = |note| (note, false);
+        let Some(mut note) = journal.note() else { return self.begin(journal, labels).await.map(fresh) };
         if note.target != self.target {
             // Another file had this name: its upload is ours, and is of no use any more.
             abort(self.live, &note.target.key, &note.upload_id).await?;
-            return self.begin(journal, labels).await;
+            return self.begin(journal, labels).await.map(fresh);
         }
         let listed = match list(self.live, self.name, &note.upload_id).await {
             Ok(listed) => listed,
-            Err(f) if f.error.kind() == Kind::NotFound => return self.begin(journal, labels).await,
+            Err(f) if f.error.kind() == Kind::NotFound => return self.begin(journal, labels).await.map(fresh),
             Err(f) if f.code == UNREADABLE => {
                 self.live.ctx.note(format!("{}: the service cannot say which parts it has; all are sent again", self.name));
                 abort(self.live, self.name, &note.upload_id).await?;
-                return self.begin(journal, labels).await;
+                return self.begin(journal, labels).await.map(fresh);
             }
             Err(f) => return Err(f),
         };
@@ -119,7 +122,7 @@ impl Upload<'_> {
             let (have, all) = (note.parts.len(), self.sums.len());
             self.live.ctx.note(format!("{}: {have} of {all} parts were sent before; going on", self.name));
         }
-        Ok(note)
+        Ok((note, true))
     }
 
     /// The listed parts that are this file's: of the right length, and with our checksum where the service tells one. Where
@@ -295,7 +298,7 @@ fn with<T>(note: &Mutex<Note>, work: impl FnOnce(&mut Note) -> T) -> T {
 }
 
 /// All parts that the service has of an upload.
-async fn list(live: &Live, name: &str, upload_id: &str) -> Result<Vec<Part>, Failure> {
+pub(super) async fn list(live: &Live, name: &str, upload_id: &str) -> Result<Vec<Part>, Failure> {
     let (mut all, mut marker) = (Vec::new(), None::<String>);
     loop {
         let page = live
@@ -314,7 +317,7 @@ async fn list(live: &Live, name: &str, upload_id: &str) -> Result<Vec<Part>, Fai
 }
 
 /// Takes back an upload; one that is gone already is as good.
-async fn abort(live: &Live, name: &str, upload_id: &str) -> Result<(), Failure> {
+pub(super) async fn abort(live: &Live, name: &str, upload_id: &str) -> Result<(), Failure> {
     let aborted = live
         .call("s3:AbortMultipartUpload", name, || {
             live.client.abort_multipart_upload().bucket(&live.place.bucket).key(name).upload_id(upload_id).send()
@@ -327,75 +330,6 @@ async fn abort(live: &Live, name: &str, upload_id: &str) -> Result<(), Failure> 
     }
 }
 
-/// Takes back uploads of ours that nobody goes on with: those of this machine's journals that are older than a week or whose
-/// object is there, and those of any machine to this store's blobs that have got nothing for a week. Everything else that
-/// lies unfinished in the bucket is somebody else's. Gives their number.
-pub async fn tidy(live: &Live) -> Result<u64> {
-    let mut removed = 0;
-    let root = live.journals.clone();
-    for journal in blocking(move || Journal::idle(&root)).await? {
-        let Some(note) = journal.note() else {
-            journal.remove()?;
-            continue;
-        };
-        let t = &note.target;
-        if t.host != live.access.host() || t.bucket != live.place.bucket || !t.key.starts_with(&live.place.prefix) {
-            continue;
-        }
-        let there = || live.client.head_object().bucket(&t.bucket).key(&t.key).send();
-        let whole = match live.call("s3:GetObject", &t.key, there).await {
-            Ok(head) => head.content_length() == Some(t.bytes as i64),
-            Err(f) if f.error.kind() == Kind::NotFound => false,
-            Err(f) => return Err(f.error),
-        };
-        if whole || journal.age() > ABANDONED {
-            abort(live, &t.key, &note.upload_id).await.map_err(|f| f.error)?;
-            journal.remove()?;
-            removed += 1;
-        }
-    }
-    let prefix = live.place.full("blobs/");
-    let listed = live
-        .call("s3:ListBucketMultipartUploads", "", || {
-            live.client.list_multipart_uploads().bucket(&live.place.bucket).prefix(&prefix).send()
-        })
-        .await;
-    let uploads = match listed {
-        Ok(listed) => listed,
-        // A right that is not needed for anything else, or a service that cannot: the bucket's own rule does it then.
-        Err(f) if f.error.kind() == Kind::Denied || matches!(f.status, 400 | 404 | 405 | 501) => return Ok(removed),
-        Err(f) => return Err(f.error),
-    };
-    for upload in uploads.uploads() {
-        let (Some(key), Some(id)) = (upload.key(), upload.upload_id()) else { continue };
-        if !is_blob(key.strip_prefix(&prefix).unwrap_or_default()) || !old(upload.initiated()) {
-            continue;
-        }
-        let idle = match list(live, key, id).await {
-            Ok(parts) => parts.iter().all(|p| old(p.last_modified())),
-            Err(f) if f.error.kind() == Kind::NotFound => continue,
-            Err(f) => return Err(f.error),
-        };
-        if idle {
-            abort(live, key, id).await.map_err(|f| f.error)?;
-            removed += 1;
-        }
-    }
-    Ok(removed)
-}
-
-/// `ab/<64 hex digits>.<ext>`: a name that only Rivulet gives.
-fn is_blob(name: &str) -> bool {
-    let Some((folder, file)) = name.split_once('/') else { return false };
-    let digest = file.split('.').next().unwrap_or_default();
-    folder.len() == 2 && digest.len() == 64 && digest.starts_with(folder) && digest.bytes().all(|b| b.is_ascii_hexdigit())
-}
-
-fn old(at: Option<&aws_sdk_s3::primitives::DateTime>) -> bool {
-    let at = at.and_then(|t| SystemTime::try_from(*t).ok());
-    at.and_then(|t| SystemTime::now().duration_since(t).ok()).is_some_and(|age| age > ABANDONED)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -405,15 +339,6 @@ mod tests {
         for (bytes, part) in [(LARGE + 1, 5 << 20), (50_000 << 20, 5 << 20), ((50_000 << 20) + 1, 6 << 20), (5 << 40, 525 << 20)] {
             assert_eq!(part_bytes(bytes), part, "{bytes}");
             assert!(bytes.div_ceil(part_bytes(bytes)) <= MOST_PARTS);
-        }
-    }
-
-    #[test]
-    fn only_names_of_ours_are_ours() {
-        let digest = Digest::of(b"x").to_string();
-        assert!(is_blob(&format!("{}/{digest}.mp4", &digest[..2])));
-        for other in ["film.mp4", "ab/film.mp4", &format!("zz/{digest}.mp4"), "probe/0123.bin"] {
-            assert!(!is_blob(other), "{other}");
         }
     }
 }

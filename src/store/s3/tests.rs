@@ -1,254 +1,12 @@
-//! The S3 store against a server in this process (s3s-fs) that can be told to behave as other services do; and, through
-//! the environment, against a real one (`make test-s3`).
+//! The S3 store against the server of [`super::bench`]; and, through the environment, against a real one (`make test-s3`).
 
-use super::place::{Access, Sse};
+use super::bench::{Bench, Seen, Stranger, Wrong};
+use super::live::Live;
+use super::place::Access;
 use super::*;
-use crate::progress::{Ctx, Event, Progress};
+use crate::progress::Ctx;
 use crate::store::Body;
-use aws_credential_types::Credentials;
-use aws_credential_types::provider::SharedCredentialsProvider;
-use s3s::dto::*;
-use s3s::{S3, S3Request, S3Response, S3Result, s3_error};
-use s3s_fs::FileSystem;
 use std::path::Path;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
-
-/// How the server differs from Amazon's, and what it has seen.
-#[derive(Default)]
-struct Manners {
-    /// Overwrites whatever the condition says, as Garage does.
-    ignores_conditions: AtomicBool,
-    refuses_checksums: AtomicBool,
-    /// Requests that carry bytes and are still taken; `None`: all.
-    budget: Mutex<Option<usize>>,
-    /// The next so many requests that carry bytes are answered with 503.
-    slow_downs: AtomicUsize,
-    parts: Mutex<Vec<i32>>,
-    puts: Mutex<Vec<Seen>>,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-struct Seen {
-    key: String,
-    content_type: Option<String>,
-    cache_control: Option<String>,
-    content_encoding: Option<String>,
-    encryption: Option<String>,
-    md5: bool,
-    sha256: bool,
-}
-
-struct Service {
-    inner: FileSystem,
-    root: PathBuf,
-    manners: Arc<Manners>,
-}
-
-impl Service {
-    /// A folder is no object.
-    fn file(&self, bucket: &str, key: &str) -> S3Result<()> {
-        match self.root.join(bucket).join(key).is_dir() {
-            true => Err(s3_error!(NoSuchKey)),
-            false => Ok(()),
-        }
-    }
-    fn spend(&self) -> S3Result<()> {
-        if self.manners.slow_downs.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok() {
-            return Err(s3_error!(SlowDown));
-        }
-        match &mut *self.manners.budget.lock().unwrap() {
-            Some(0) => Err(s3_error!(AccessDenied, "the test's budget is spent")),
-            Some(n) => {
-                *n -= 1;
-                Ok(())
-            }
-            None => Ok(()),
-        }
-    }
-    fn checksum(&self, given: &Option<String>) -> S3Result<()> {
-        match given.is_some() && self.manners.refuses_checksums.load(Ordering::SeqCst) {
-            true => Err(s3_error!(InvalidArgument, "Unsupported header 'x-amz-checksum-sha256' received for this API call.")),
-            false => Ok(()),
-        }
-    }
-}
-
-#[async_trait::async_trait]
-impl S3 for Service {
-    async fn get_object(&self, req: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
-        self.file(&req.input.bucket, &req.input.key)?;
-        self.inner.get_object(req).await
-    }
-    async fn head_object(&self, req: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
-        self.file(&req.input.bucket, &req.input.key)?;
-        self.inner.head_object(req).await
-    }
-    async fn put_object(&self, mut req: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
-        self.spend()?;
-        self.checksum(&req.input.checksum_sha256)?;
-        if self.manners.ignores_conditions.load(Ordering::SeqCst) {
-            (req.input.if_match, req.input.if_none_match) = (None, None);
-        }
-        let i = &req.input;
-        self.manners.puts.lock().unwrap().push(Seen {
-            key: i.key.clone(),
-            content_type: i.content_type.as_ref().map(|t| t.to_string()),
-            cache_control: i.cache_control.clone(),
-            content_encoding: i.content_encoding.as_ref().map(|t| t.to_string()),
-            encryption: i.server_side_encryption.as_ref().map(|t| t.as_str().to_string()),
-            md5: i.content_md5.is_some(),
-            sha256: i.checksum_sha256.is_some(),
-        });
-        self.inner.put_object(req).await
-    }
-    async fn delete_object(&self, req: S3Request<DeleteObjectInput>) -> S3Result<S3Response<DeleteObjectOutput>> {
-        self.inner.delete_object(req).await
-    }
-    async fn list_objects_v2(&self, req: S3Request<ListObjectsV2Input>) -> S3Result<S3Response<ListObjectsV2Output>> {
-        self.inner.list_objects_v2(req).await
-    }
-    async fn create_multipart_upload(
-        &self,
-        req: S3Request<CreateMultipartUploadInput>,
-    ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
-        self.checksum(&req.input.checksum_algorithm.as_ref().map(|a| a.as_str().to_string()))?;
-        self.inner.create_multipart_upload(req).await
-    }
-    async fn upload_part(&self, req: S3Request<UploadPartInput>) -> S3Result<S3Response<UploadPartOutput>> {
-        self.spend()?;
-        self.checksum(&req.input.checksum_sha256)?;
-        let number = req.input.part_number;
-        let sent = self.inner.upload_part(req).await?;
-        self.manners.parts.lock().unwrap().push(number);
-        Ok(sent)
-    }
-    async fn list_parts(&self, req: S3Request<ListPartsInput>) -> S3Result<S3Response<ListPartsOutput>> {
-        self.inner.list_parts(req).await
-    }
-    async fn complete_multipart_upload(
-        &self,
-        req: S3Request<CompleteMultipartUploadInput>,
-    ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
-        self.inner.complete_multipart_upload(req).await
-    }
-    async fn abort_multipart_upload(&self, req: S3Request<AbortMultipartUploadInput>) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
-        self.inner.abort_multipart_upload(req).await
-    }
-}
-
-/// One key, and Amazon's answer to any other.
-struct Keys;
-#[async_trait::async_trait]
-impl s3s::auth::S3Auth for Keys {
-    async fn get_secret_key(&self, access_key: &str) -> S3Result<s3s::auth::SecretKey> {
-        match access_key {
-            "us" => Ok("secret".into()),
-            _ => Err(s3_error!(InvalidAccessKeyId)),
-        }
-    }
-}
-
-/// A running server with an empty bucket `lectures`, and stores in it. Ends with the test.
-struct Bench {
-    dir: tempfile::TempDir,
-    endpoint: String,
-    manners: Arc<Manners>,
-    said: Arc<Said>,
-}
-
-#[derive(Default)]
-struct Said(Mutex<Vec<String>>);
-impl Progress for Said {
-    fn event(&self, event: Event) {
-        if let Event::Note { message } | Event::Warning { message } = event {
-            self.0.lock().unwrap().push(message);
-        }
-    }
-}
-
-impl Bench {
-    async fn new() -> Bench {
-        Bench::with(None).await
-    }
-
-    /// With HTTPS by a certificate of the test's own, written to `ca.pem`.
-    async fn secure() -> Bench {
-        let own = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-        let key = rustls::pki_types::PrivateKeyDer::try_from(own.signing_key.serialize_der()).unwrap();
-        let config = config.with_no_client_auth().with_single_cert(vec![own.cert.der().clone()], key).unwrap();
-        let bench = Bench::with(Some(tokio_rustls::TlsAcceptor::from(Arc::new(config)))).await;
-        std::fs::write(bench.dir.path().join("ca.pem"), own.cert.pem()).unwrap();
-        bench
-    }
-
-    async fn with(tls: Option<tokio_rustls::TlsAcceptor>) -> Bench {
-        let dir = tempfile::tempdir().unwrap();
-        let (root, manners) = (dir.path().join("s3"), Arc::new(Manners::default()));
-        std::fs::create_dir_all(root.join("lectures")).unwrap();
-        let inner = FileSystem::new(&root).unwrap();
-        let mut builder = s3s::service::S3ServiceBuilder::new(Service { inner, root, manners: manners.clone() });
-        builder.set_auth(Keys);
-        let service = builder.build();
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let endpoint = if tls.is_some() { format!("https://localhost:{port}") } else { format!("http://127.0.0.1:{port}") };
-        tokio::spawn(async move {
-            while let Ok((tcp, _)) = listener.accept().await {
-                let (service, tls) = (service.clone(), tls.clone());
-                tokio::spawn(async move {
-                    use hyper_util::rt::TokioIo;
-                    let http = hyper::server::conn::http1::Builder::new();
-                    match tls {
-                        None => drop(http.serve_connection(TokioIo::new(tcp), service).await),
-                        Some(tls) => {
-                            if let Ok(stream) = tls.accept(tcp).await {
-                                drop(http.serve_connection(TokioIo::new(stream), service).await);
-                            }
-                        }
-                    }
-                });
-            }
-        });
-        Bench { dir, endpoint, manners, said: Arc::default() }
-    }
-
-    fn access(&self, key: &str, secret: &str) -> Access {
-        Access {
-            endpoint: Some(self.endpoint.clone()),
-            region: "us-east-1".into(),
-            path_style: true,
-            ca_bundle: None,
-            sse: None,
-            credentials: SharedCredentialsProvider::new(Credentials::new(key, secret, None, None, "test")),
-        }
-    }
-
-    fn store_with(&self, name: &str, access: Access, uplink: Option<crate::units::Bitrate>) -> S3Store {
-        let ctx = Ctx { progress: self.said.clone(), ..Ctx::silent() };
-        let store = S3Store::new(name, Via { ctx, uplink, work: Some(self.dir.path().join("work")) }).unwrap();
-        let live = store.with_access(access).unwrap();
-        assert!(store.live.set(live).is_ok());
-        store
-    }
-
-    fn store(&self) -> S3Store {
-        self.store_with("s3://lectures/courses", self.access("us", "secret"), None)
-    }
-
-    /// That sends one thing after the other, so that what was under way when it failed is known.
-    fn one_by_one(&self) -> S3Store {
-        let store = self.store();
-        store.live.get().unwrap().lanes.slow_down();
-        store
-    }
-
-    fn uploads(&self) -> usize {
-        std::fs::read_dir(self.dir.path().join("work/uploads")).map_or(0, Iterator::count)
-    }
-}
 
 fn key(name: &str) -> Key {
     Key::new(name).unwrap()
@@ -334,7 +92,7 @@ async fn text_is_stored_small_and_comes_back_plain() {
 #[tokio::test]
 async fn media_go_as_they_are_and_encryption_is_asked_for() {
     let bench = Bench::new().await;
-    let store = bench.store_with("s3://lectures", Access { sse: Some(Sse::Aes256), ..bench.access("us", "secret") }, None);
+    let store = bench.store_with("s3://lectures", bench.encrypting(), None);
     let voice = key("blobs/ab/a-opus.mp4");
     store.put(&voice, Body::Bytes(b"sound"), Caching::Immutable, Precondition::None).await.unwrap();
     let seen = bench.manners.puts.lock().unwrap()[0].clone();
@@ -455,7 +213,7 @@ async fn a_service_that_asks_for_time_gets_it() {
     bench.manners.slow_downs.store(1, Ordering::SeqCst);
     let store = bench.store();
     store.put(&key("a"), Body::Bytes(b"x"), Caching::Immutable, Precondition::None).await.unwrap();
-    assert_eq!(store.live.get().unwrap().lanes.count(), 1);
+    assert_eq!(store.live.get().unwrap().lanes.count(), 2, "half as many at once as before");
 }
 
 /// Refused connections and names without address end in exit code 5, and say where.
@@ -473,4 +231,129 @@ async fn what_cannot_be_reached_is_said_with_its_place() {
         assert_eq!((failure.error.kind(), failure.again), (Kind::Unavailable, Again::Soon));
         assert!(failure.error.report().contains(words), "{}", failure.error.report());
     }
+}
+
+/// The bucket's lists come in pages of two: everything is found, nobody else's upload is touched.
+#[tokio::test]
+async fn abandoned_uploads_are_found_on_every_page_and_only_ours_are_taken_back() {
+    let bench = Bench::new().await;
+    bench.manners.page.store(2, Ordering::SeqCst);
+    let (now, day) = (SystemTime::now(), Duration::from_secs(24 * 3600));
+    let ours = |n: u32| {
+        let digest = Digest::of(&n.to_be_bytes()).to_string();
+        format!("courses/blobs/{}/{digest}.mp4", &digest[..2])
+    };
+    let of = |key: String, id: &str, begun: u32, parts: &[u32]| Stranger {
+        key,
+        id: id.into(),
+        begun: now - day * begun,
+        parts: parts.iter().map(|n| now - day * *n).collect(),
+    };
+    let mut all: Vec<Stranger> = (0..7).map(|n| of(ours(n), &format!("dead-{n}"), 9, &[9, 9, 8])).collect();
+    // Two uploads of one object, one of them at work: its newest part is on the second page of its parts.
+    all.push(of(ours(3), "alive", 30, &[30, 30, 29, 1]));
+    all.push(of(ours(8), "young", 6, &[]));
+    all.push(of("courses/blobs/zz/film.mp4".into(), "not ours", 90, &[]));
+    all.push(of("other/blobs/ab/film.mp4".into(), "not of this store", 90, &[]));
+    *bench.manners.strangers.lock().unwrap() = Some(all);
+    assert_eq!(bench.store().tidy().await.unwrap(), 7);
+    let mut left: Vec<String> = bench.manners.strangers.lock().unwrap().iter().flatten().map(|s| s.id.clone()).collect();
+    left.sort();
+    assert_eq!(left, ["alive", "not of this store", "not ours", "young"]);
+    assert_eq!(bench.store().tidy().await.unwrap(), 0);
+}
+
+/// More objects and more parts than fit in one answer.
+#[tokio::test]
+async fn lists_go_on_where_an_answer_ends() {
+    let bench = Bench::new().await;
+    let store = bench.store();
+    let names: Vec<String> = (0..7).map(|n| format!("l/{n}")).collect();
+    for name in &names {
+        store.put(&key(name), Body::Bytes(b"x"), Caching::Immutable, Precondition::None).await.unwrap();
+    }
+    bench.manners.page.store(3, Ordering::SeqCst);
+    let listed: Vec<String> = store.list("").await.unwrap().into_iter().map(|l| l.key.to_string()).collect();
+    assert_eq!(listed, names);
+    let path = bench.dir.path().join("film");
+    let (sha256, bytes) = film(&path, 45_000_000);
+    *bench.manners.budget.lock().unwrap() = Some(7);
+    assert!(put_film(&bench.one_by_one(), &path, sha256, bytes).await.is_err());
+    *bench.manners.budget.lock().unwrap() = None;
+    put_film(&bench.store(), &path, sha256, bytes).await.unwrap();
+    let mut parts = bench.manners.parts.lock().unwrap().clone();
+    parts.sort();
+    assert_eq!(parts, (1..=9).collect::<Vec<i32>>(), "each once: parts of all three pages were found");
+}
+
+/// Headers belong to the object, so in parts they are said when its upload begins.
+#[tokio::test]
+async fn a_large_object_has_the_same_headers_as_a_small_one() {
+    let bench = Bench::new().await;
+    let path = bench.dir.path().join("film");
+    let (sha256, bytes) = film(&path, 9_000_000);
+    put_film(&bench.store_with("s3://lectures", bench.encrypting(), None), &path, sha256, bytes).await.unwrap();
+    let seen = bench.manners.puts.lock().unwrap().clone();
+    let expected = Seen {
+        key: "blobs/film.mp4".into(),
+        content_type: Some("video/mp4".into()),
+        cache_control: Some("public, max-age=31536000, immutable".into()),
+        content_encoding: None,
+        encryption: Some("AES256".into()),
+        md5: true,
+        sha256: true,
+    };
+    assert_eq!(seen, [expected]);
+}
+
+/// An upload in two parts, whatever goes wrong at whichever of its requests: the same put again makes it right, with the bytes
+/// that it should have and nothing left over.
+#[tokio::test]
+async fn any_fault_of_an_upload_in_parts_is_healed_by_putting_again() {
+    let bench = Bench::new().await;
+    let path = bench.dir.path().join("film");
+    let (sha256, bytes) = film(&path, (8 << 20) + 1);
+    let stored = bench.dir.path().join("s3/lectures/courses/blobs/film.mp4");
+    bench.plan(None);
+    put_film(&bench.store(), &path, sha256, bytes).await.unwrap();
+    let requests = bench.plan(None);
+    assert!(requests >= 5, "begun, two parts, put together, looked at: {requests}");
+    for wrong in [Wrong::Fails, Wrong::Busy, Wrong::Cut, Wrong::AnswerLost, Wrong::AnswerCut, Wrong::Lies, Wrong::Dead] {
+        for n in 0..requests {
+            std::fs::remove_file(&stored).unwrap();
+            bench.plan(Some((n, wrong)));
+            let outcome = put_film(&bench.store(), &path, sha256, bytes).await;
+            assert!(outcome.is_err() || stored.exists(), "{wrong:?} at request {n} went unnoticed");
+            assert!(outcome.is_err() || wrong != Wrong::Dead, "nothing can be done over a dead link");
+            bench.plan(None);
+            put_film(&bench.store(), &path, sha256, bytes).await.unwrap_or_else(|e| panic!("{wrong:?} at {n}: {}", e.report()));
+            assert!(Digest::of(&std::fs::read(&stored).unwrap()) == sha256 && bench.uploads() == 0, "{wrong:?} at request {n}");
+        }
+    }
+}
+
+/// A link that fails now and then is no reason to give up; how often it is tried again is `retry`'s own test.
+#[tokio::test]
+async fn a_connection_that_is_cut_is_made_again() {
+    let bench = Bench::new().await;
+    let store = bench.store();
+    for wrong in [Wrong::Fails, Wrong::Busy, Wrong::Cut, Wrong::AnswerLost, Wrong::AnswerCut] {
+        bench.plan(Some((0, wrong)));
+        store.put(&key("a"), Body::Bytes(b"sound"), Caching::Immutable, Precondition::None).await.unwrap();
+        bench.plan(Some((0, wrong)));
+        assert_eq!(store.get(&key("a"), None).await.unwrap(), b"sound", "{wrong:?}");
+        assert!(bench.plan(None) > 1, "{wrong:?} was met");
+    }
+}
+
+/// `--uplink` reaches the sockets. Only the least that it takes can be asserted: a busy machine takes longer.
+#[tokio::test]
+async fn an_uplink_s_rate_is_kept() {
+    let bench = Bench::new().await;
+    let rate = crate::units::Bitrate::from_bps(800_000);
+    let store = bench.store_with("s3://lectures", bench.access("us", "secret"), Some(rate));
+    let began = std::time::Instant::now();
+    store.put(&key("a.bin"), Body::Bytes(&[7; 100_000]), Caching::Immutable, Precondition::None).await.unwrap();
+    // A second and a half percent of headers, less a bucket of a quarter of a second.
+    assert!(began.elapsed() > Duration::from_millis(700), "{:?}", began.elapsed());
 }
