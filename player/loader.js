@@ -156,13 +156,21 @@
     R.pump = async () => {
       if (running || !buffer) return;
       running = true;
+      try {
+        await pumping();
+      } finally {
+        running = false;
+      }
+    };
+    async function pumping() {
       for (;;) {
         let k = segment();
         const i = place();
         if (moved) {
           moved = false;
           if (at < offsets[i] || at > offsets[Math.min(i + 1, last)]) {
-            buffer.abort();
+            // Closed by its end: the next append opens it again.
+            if (source.readyState === "open") buffer.abort();
             at = offsets[i];
           }
         } else if (at === offsets[k] && i > k) at = offsets[i];
@@ -186,8 +194,7 @@
           await wait(Math.min(16000, 500 * 2 ** tries));
         }
       }
-      running = false;
-    };
+    }
     R.have = () => starts[segment()];
     R.fetched = () => at;
     audio.addEventListener("seeking", () => {
