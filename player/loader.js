@@ -133,7 +133,11 @@
       try {
         const answer = await fetch(voice.uri, { headers: { Range: `bytes=${at}-${to - 1}` }, signal: stop.signal });
         if (!answer.ok) throw answer.status;
-        let skip = answer.status === 206 ? 0 : at;
+        const says = (name) => answer.headers.get(name);
+        const whole = answer.status === 200;
+        // A café's sign-in page answers everything, and so may a server that knows no ranges.
+        if (whole ? /html/.test(says("Content-Type")) || (!says("Content-Encoding") && says("Content-Length") && says("Content-Length") < to) : !`${says("Content-Range")}`.startsWith(`bytes ${at}-`)) throw Error("another file");
+        let skip = whole ? at : 0;
         const reader = answer.body.getReader();
         while (at < to && !moved) {
           const { done, value } = await reader.read();
@@ -145,9 +149,10 @@
           at += part.length;
           if (part.length && tries) R.tell((tries = 0) || "");
         }
-        if (at < to) stop.abort();
+        if (at === before && !moved) throw Error("nothing");
       } finally {
         clearTimeout(quiet);
+        if (at < to) stop.abort();
         const seconds = (performance.now() - begun) / 1000;
         const bps = (8 * (at - before)) / seconds;
         if (at - before > 8000) R.bps = R.bps ? 0.6 * R.bps + 0.4 * bps : bps;
@@ -188,6 +193,8 @@
         try {
           await fetched(offsets[to]);
         } catch (e) {
+          // What cannot be appended is not asked for again.
+          if (audio.error || source.readyState === "closed") return R.tell("refused");
           if (moved) continue;
           tries += 1;
           R.tell(typeof e === "number" ? "refused" : "lost");

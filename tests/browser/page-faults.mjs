@@ -1,6 +1,21 @@
 // What goes wrong on the way and in browsers: servers that answer something else, databases and players that refuse.
 
+import assert from "node:assert/strict";
 import { hear, until } from "./page-start.mjs";
+
+const note = (page, words) => page.waitForFunction((words) => document.querySelector("#note").textContent.includes(words), words);
+const ready = (page) => page.waitForFunction(() => !document.querySelector("#toggle").disabled);
+// Long waits of the page end at once and are written down, so that no test takes minutes or asserts seconds.
+const quick = (page) => page.addInitScript(() => {
+  const later = window.setTimeout;
+  window.waits = [];
+  window.setTimeout = (act, ms, ...more) => {
+    const long = [1000, 2000, 4000, 8000, 16000, 32000, 60000].includes(ms);
+    if (long) window.waits.push(ms);
+    return later(act, long ? 50 : ms, ...more);
+  };
+});
+const broken = [/Failed to load|ERR_|HTTP (404|503)|status of/];
 
 export const tests = {
   "seeking back after the end was fetched plays on": async ({ page }) => {
@@ -12,5 +27,33 @@ export const tests = {
     // The end stays known.
     await p.evaluate(() => (window.rivulet.clock.currentTime = 78));
     await p.waitForFunction(() => window.rivulet.clock.ended);
+  },
+
+  "a sign-in page instead of the voice is not asked for without rest": async ({ site, page }) => {
+    let portal = true;
+    site.rule = (e) => (portal && e.range ? { answer: "<html>".padEnd(3000, "login "), type: "text/html" } : undefined);
+    const p = await page();
+    await quick(p);
+    await p.goto(`${site.url}khoa/ca.html`);
+    await hear(p);
+    await p.waitForFunction(() => window.waits.filter((ms) => ms === 16000).length > 1);
+    const waits = await p.evaluate(() => window.waits);
+    const asked = site.log.filter((e) => e.range).length;
+    assert.deepEqual(waits.slice(0, 5), [1000, 2000, 4000, 8000, 16000]);
+    assert(asked <= waits.length + 1, `${asked} requests, ${waits.length} waits`);
+    portal = false;
+    await until(p, 12);
+    // Bytes that are no media end it: they are not fetched again.
+    const q = await page("khoa/ca.html");
+    await ready(q);
+    site.rule = (e) => (e.range ? { answer: "\0".repeat(540000), type: "video/mp4" } : undefined);
+    await q.click("#play");
+    await note(q, "Không phát được");
+    const before = site.log.length;
+    await q.evaluate(async () => {
+      for (let i = 0; i < 3; i += 1) await window.rivulet.pump();
+    });
+    assert.equal(site.log.length, before);
+    return { expected: broken };
   },
 };
