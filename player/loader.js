@@ -24,6 +24,8 @@
     chunk: 65536,
     // Bits a second that arrived lately; 0: not known.
     bps: 0,
+    // Where it is to go on when the clock can be set; null: it was set.
+    pending: 0,
     // Gives bytes that are kept on the device, from and up to; set by the rest of the script.
     local: null,
     // Hears what goes wrong ("lost", "refused") and that it goes on ("").
@@ -35,6 +37,11 @@
   const linked = /^#t=(\d+)$/.exec(location.hash);
   const left = linked ? Number(linked[1]) : memory.t > 5 ? memory.t : 0;
   const from = left < data.duration - 5 ? left : 0;
+  R.pending = from;
+  R.clock.addEventListener("loadedmetadata", () => {
+    if (R.pending) R.clock.currentTime = R.pending;
+    R.pending = null;
+  });
   const index = data.slides.reduce((found, s, i) => (s[0] <= from + 0.05 ? i : found), 0);
   // Until the first slide is there, the voice takes no more than it needs.
   R.seen = !data.slides.length;
@@ -81,7 +88,7 @@
     // The file's next byte to append.
     let at = first;
     let running = false;
-    let moved = from > 0;
+    let moved = false;
     let stop;
     let tries = 0;
     const segment = () => {
@@ -159,7 +166,7 @@
       }
     }
     R.pump = async () => {
-      if (running || !buffer) return;
+      if (running || !buffer || R.pending) return;
       running = true;
       try {
         await pumping();
@@ -224,8 +231,7 @@
       await append(head);
       at = first + head.length;
       running = false;
-      if (from) audio.currentTime = from;
-      else R.pump();
+      R.pump();
     }, { once: true });
     audio.src = URL.createObjectURL(source);
   }
@@ -235,7 +241,6 @@
   } else if (heard && voice.native) {
     audio.preload = "none";
     audio.src = voice.native[audio.canPlayType("application/vnd.apple.mpegurl") ? 0 : 1];
-    if (from) audio.addEventListener("loadedmetadata", () => (audio.currentTime = from), { once: true });
   }
   R.from = from;
   R.start = () => {

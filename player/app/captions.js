@@ -33,7 +33,7 @@ async function setCaptions(language) {
   if (!track) return;
   try {
     cues = parseCues(new TextDecoder().decode(await content(track[1])));
-    showLine(clock.currentTime);
+    showLine(position());
   } catch (e) {
     line.textContent = words.failed;
   }

@@ -88,7 +88,7 @@ function markStrip(i) {
 
 // The slide alone, pixel for pixel. Where it was not fetched yet, its price comes first.
 function enlarge() {
-  const i = slideAt(clock.currentTime);
+  const i = slideAt(position());
   const slide = slides[i];
   if (!slide) return;
   const image = make("img", { alt: slideName(i), width: slide[3], height: slide[4] });

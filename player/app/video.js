@@ -64,7 +64,7 @@ function config() {
     capLevelToPlayerSize: false,
     maxStarvationDelay: 8,
     maxLoadingDelay: 8,
-    startPosition: clock.currentTime,
+    startPosition: position(),
     manifestLoadPolicy: patient(30e3, 60e3, 3),
     playlistLoadPolicy: patient(30e3, 60e3, 6),
     fragLoadPolicy: patient(30e3, 240e3, 10),
@@ -107,7 +107,7 @@ async function openVideo() {
         repairs += 1;
         hls.recoverMediaError();
       } else if (own) {
-        const again = () => (say(""), hls.levels.length ? hls.startLoad(clock.currentTime) : hls.loadSource(source()));
+        const again = () => (say(""), hls.levels.length ? hls.startLoad(position()) : hls.loadSource(source()));
         if (e.type === Hls.ErrorTypes.NETWORK_ERROR) {
           say(words.lost, words.retry, again);
           addEventListener("online", again, { once: true });

@@ -1,7 +1,7 @@
 // What goes wrong on the way and in browsers: servers that answer something else, databases and players that refuse.
 
 import assert from "node:assert/strict";
-import { hear, until } from "./page-start.mjs";
+import { LECTURE, hear, now, shown, until } from "./page-start.mjs";
 
 const note = (page, words) => page.waitForFunction((words) => document.querySelector("#note").textContent.includes(words), words);
 const ready = (page) => page.waitForFunction(() => !document.querySelector("#toggle").disabled);
@@ -15,6 +15,8 @@ const quick = (page) => page.addInitScript(() => {
     return later(act, long ? 50 : ms, ...more);
   };
 });
+// What was remembered before the first visit.
+const remembered = (page, id, memory) => page.addInitScript(([key, text]) => localStorage.getItem(key) || localStorage.setItem(key, text), [`rivulet:${id}`, JSON.stringify(memory)]);
 const broken = [/Failed to load|ERR_|HTTP (404|503)|status of/];
 
 export const tests = {
@@ -55,5 +57,46 @@ export const tests = {
     });
     assert.equal(site.log.length, before);
     return { expected: broken };
+  },
+
+  "without MSE the place is kept until it can be gone to": async ({ site, page }) => {
+    let release;
+    const held = new Promise((done) => (release = done));
+    site.rule = (e) => (e.range ? { hold: held } : undefined);
+    const p = await page();
+    await p.addInitScript(() => delete window.MediaSource);
+    await remembered(p, "khoa/bai", { t: 21, most: 21 });
+    await p.goto(site.url + LECTURE);
+    await ready(p);
+    assert.match(await shown(p), /^4/);
+    await p.click("#play");
+    await p.evaluate(() => dispatchEvent(new Event("pagehide")));
+    await p.reload();
+    assert.equal(await p.evaluate(() => JSON.parse(localStorage.getItem("rivulet:khoa/bai")).t), 21);
+    await ready(p);
+    assert.match(await shown(p), /^4/);
+    // A tap on another slide is what the learner wants now.
+    await p.click("#strip li:nth-child(2) button");
+    assert.match(await shown(p), /^2/);
+    release();
+    await p.waitForFunction(() => !window.rivulet.clock.paused && window.rivulet.clock.readyState > 2);
+    await until(p, 5.5);
+    assert((await now(p)) < 13, `it plays at ${await now(p)}`);
+    assert.match(await shown(p), /^2/);
+  },
+
+  "a lecture without sound goes on where the learner left, and at the place of a link": async ({ site, page }) => {
+    site.rule = (e) => (/ca\.html/.test(e.path) ? { change: (body) => Buffer.from(body.toString().replace(/(id="voice">)[^<]*/, "$1{}")) } : undefined);
+    for (const [address, memory, from] of [["khoa/ca.html", { t: 41, most: 41 }, 41], ["khoa/ca.html#t=62", {}, 62]]) {
+      const p = await page();
+      await remembered(p, "khoa/ca", memory);
+      await p.goto(site.url + address);
+      await ready(p);
+      await p.click("#play");
+      await p.waitForFunction(() => window.rivulet.video.currentTime > 0.3);
+      const t = await now(p);
+      assert(t >= from && t < from + 15, `it goes on at ${t}, not ${from}`);
+      await until(p, from + 1);
+    }
   },
 };
