@@ -121,7 +121,8 @@ async function openVideo() {
     video.muted = !own;
   } catch (e) {
     if (own) return say(words.lost, words.retry, openVideo);
-    giveWay(words.video_broken);
+    // Unless the learner went back to slides meanwhile.
+    if (mode !== "slides") giveWay(words.video_broken);
   } finally {
     starting = false;
   }
