@@ -222,13 +222,19 @@
     audio.addEventListener("timeupdate", () => R.pump());
     addEventListener("online", () => R.retry && R.retry());
     source.addEventListener("sourceopen", async () => {
-      source.duration = starts[last];
-      buffer = source.addSourceBuffer(voice.type);
       // Until these are in, nothing else is appended.
       running = true;
       const head = bytes(voice.head);
-      await append(bytes(voice.init));
-      await append(head);
+      try {
+        source.duration = starts[last];
+        buffer = source.addSourceBuffer(voice.type);
+        for (const part of [bytes(voice.init), head]) await change(() => buffer.appendBuffer(part));
+      } catch (e) {
+        // It promised more than it does.
+        R.have = R.fetched = 0;
+        R.pending = R.pending ?? audio.currentTime;
+        return plain();
+      }
       at = first + head.length;
       running = false;
       R.pump();
@@ -236,12 +242,15 @@
     audio.src = URL.createObjectURL(source);
   }
 
-  if (voice.uri && window.MediaSource && MediaSource.isTypeSupported(voice.type)) {
-    feed();
-  } else if (heard && voice.native) {
+  // As the browser does it by itself.
+  function plain() {
+    if (!voice.native) return;
     audio.preload = "none";
     audio.src = voice.native[audio.canPlayType("application/vnd.apple.mpegurl") ? 0 : 1];
+    if (R.started) R.start();
   }
+  if (voice.uri && window.MediaSource && MediaSource.isTypeSupported(voice.type)) feed();
+  else if (heard) plain();
   R.from = from;
   R.start = () => {
     R.started = true;

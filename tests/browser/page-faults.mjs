@@ -99,4 +99,21 @@ export const tests = {
       await until(p, from + 1);
     }
   },
+
+  "a player that refuses byte ranges is played the AAC file": async ({ site, page }) => {
+    for (const refuses of ["addSourceBuffer", "appendBuffer"]) {
+      const p = await page();
+      await remembered(p, "khoa/bai", { t: 21, most: 21 });
+      await p.addInitScript((refuses) => {
+        const all = refuses === "addSourceBuffer" ? MediaSource.prototype : SourceBuffer.prototype;
+        all[refuses] = () => {
+          throw new DOMException("no", "QuotaExceededError");
+        };
+      }, refuses);
+      await p.goto(site.url + LECTURE);
+      await hear(p);
+      await until(p, 22);
+      assert.match(await p.evaluate(() => window.rivulet.audio.currentSrc), /\.(mp4|m3u8)$/);
+    }
+  },
 };
