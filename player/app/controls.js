@@ -51,7 +51,7 @@ function tellDevice() {
   const session = navigator.mediaSession;
   if (!session || !window.MediaMetadata) return;
   // The slide that is there already: a poster would cost bytes.
-  const artwork = picture.src ? [{ src: picture.src, type: "image/webp" }] : [];
+  const artwork = picture.naturalWidth ? [{ src: picture.src, type: "image/webp" }] : [];
   session.metadata = new MediaMetadata({ title: data.title, artist: data.presenter || "", album: data.courseTitle, artwork });
   const actions = {
     play: () => clock.paused && toggle(),

@@ -3,7 +3,9 @@
 const worker = () => data.worker && window.isSecureContext && navigator.serviceWorker;
 let registered;
 function shell() {
-  return (registered ??= navigator.serviceWorker.register(data.worker).then(() => navigator.serviceWorker.ready));
+  registered ??= navigator.serviceWorker.register(data.worker).then(() => navigator.serviceWorker.ready);
+  registered.catch(() => (registered = null));
+  return registered;
 }
 // Has the service worker keep these pages and scripts; resolves when it does.
 async function keepShell(addresses) {
@@ -147,11 +149,11 @@ async function keeper(box, items) {
   const acts = make("div", { className: "acts" });
   line.setAttribute("role", "status");
   box.append(line, bar, acts);
-  if (!worker() || !window.indexedDB) {
+  const without = () => {
     line.textContent = words.no_worker;
     if (data.floor) acts.append(make("a", { className: "act", href: data.floor[0], download: data.floor[2], textContent: `MP4 · ${size(data.floor[1])}` }));
-    return;
-  }
+  };
+  if (!worker() || !window.indexedDB) return without();
   const all = items.reduce((sum, i) => sum + i.bytes, 0);
   let job;
   const show = async () => {
@@ -213,7 +215,7 @@ async function keeper(box, items) {
         marks();
       });
   };
-  const mine = await show();
+  const mine = await show().catch(without);
   // The tab was closed, or the browser killed: go on, unless the learner had paused it.
-  if (mine.some((l) => l && !l.whole && !l.paused)) begin();
+  if (mine && mine.some((l) => l && !l.whole && !l.paused)) begin();
 }

@@ -100,6 +100,28 @@ export const tests = {
     }
   },
 
+  "a database that does not answer or refuses takes only the keeping away": async ({ site, page }) => {
+    for (const refuses of [false, true]) {
+      const p = await page();
+      await p.addInitScript((refuses) => {
+        IDBFactory.prototype.open = () => {
+          if (refuses) throw new DOMException("no", "SecurityError");
+          return {};
+        };
+        // The limit for the database passes at once.
+        const later = window.setTimeout;
+        window.setTimeout = (act, ms, ...more) => later(act, ms === 10001 ? 500 : ms, ...more);
+      }, refuses);
+      await p.goto(site.url + LECTURE);
+      await hear(p);
+      await ready(p);
+      await p.click("#strip li:nth-child(2) button");
+      await p.waitForFunction(() => document.querySelector("#slide").alt.includes("2"));
+      await p.waitForSelector("#keep .hint:has-text('MP4')");
+      assert.match(await p.getAttribute("#keep a.act", "href"), /\.mp4$/);
+    }
+  },
+
   "a player that refuses byte ranges is played the AAC file": async ({ site, page }) => {
     for (const refuses of ["addSourceBuffer", "appendBuffer"]) {
       const p = await page();
@@ -115,5 +137,36 @@ export const tests = {
       await until(p, 22);
       assert.match(await p.evaluate(() => window.rivulet.audio.currentSrc), /\.(mp4|m3u8)$/);
     }
+  },
+
+  "a slide that is missing is asked for less and less, one that is gone no more": async ({ site, page }) => {
+    const asked = () => {
+      const paths = site.log.filter((e) => /webp$/.test(e.path)).map((e) => e.path);
+      return Math.max(...paths.map((path) => paths.filter((p) => p === path).length));
+    };
+    for (const status of [404, 503]) {
+      site.log.length = 0;
+      site.rule = (e) => (/webp$/.test(e.path) ? { status } : undefined);
+      const p = await page();
+      // No time passes for who waits by this clock.
+      await p.addInitScript(() => (performance.now = () => 1000));
+      await p.goto(site.url + LECTURE);
+      await ready(p);
+      await p.click("#play");
+      await p.waitForFunction(() => window.rivulet.clock.currentTime > 1);
+      // As the clock does, many times.
+      await p.evaluate(async () => {
+        for (let i = 0; i < 40; i += 1) {
+          window.rivulet.clock.dispatchEvent(new Event("timeupdate"));
+          await new Promise((r) => setTimeout(r, 20));
+        }
+      });
+      assert(asked() <= 2, `${asked()} requests for a slide that answers ${status}`);
+      if (status === 404) continue;
+      site.rule = () => undefined;
+      await p.evaluate(() => dispatchEvent(new Event("online")));
+      await p.waitForFunction(() => document.querySelector("#slide").naturalWidth > 0);
+    }
+    return { expected: broken };
   },
 };
