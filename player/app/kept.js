@@ -30,13 +30,13 @@ const piece = (uri, from) => stored("pieces", "readonly", (s) => s.get(pieceName
 const hasPiece = async (uri, from) => (await stored("pieces", "readonly", (s) => s.getKey(pieceName(uri, from)))) !== undefined;
 
 // Bytes of a file that is kept whole, else of the network.
-async function content(uri, options) {
+async function content(uri) {
   await known;
   if (R.kept) {
     const bytes = await piece(uri, 0).catch(() => null);
     if (bytes) return bytes;
   }
-  const answer = await fetch(uri, options);
+  const answer = await fetch(uri);
   if (!answer.ok) throw new Error(`${answer.status} ${uri}`);
   return answer.arrayBuffer();
 }
