@@ -66,7 +66,7 @@ async function lecturePage() {
       if (!R.started || (R.have && R.have() - clock.currentTime < 60 && R.have() < data.duration - 1)) return;
       clearInterval(later);
       if (!worker()) return;
-      keepShell([location.href.split(/[?#]/)[0], data.app]).catch(() => {});
+      (R.kept ? renew() : keepShell([location.href.split(/[?#]/)[0], data.app])).catch(() => {});
       checkStore();
     }, 2000);
   }
