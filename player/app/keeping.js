@@ -130,19 +130,29 @@ async function renew() {
   const entry = await stored("lectures", "readonly", (s) => s.get(R.id));
   if (!entry || !entry.whole) return;
   const here = wanted.parts.filter((p) => entry.names.includes(p[0]));
-  if (here.length === wanted.parts.length) return void (await keepShell([wanted.address, wanted.about.app], true));
+  if (here.length === wanted.parts.length) {
+    await keepShell([wanted.address, wanted.about.app], true);
+    // What only an older one needed goes when it is no longer played.
+    if (wanted.about.package[0] !== data.package[0]) return;
+    const names = here.map((p) => p[0]);
+    await erasePieces(R.id, entry.names.filter((n) => !names.includes(n)));
+    return void (await stored("lectures", "readwrite", (s) => s.put({ ...entry, names })));
+  }
   const done = here.reduce((sum, p) => sum + p[1], 0);
   await stored("lectures", "readwrite", (s) => s.put({ ...entry, bytes: wanted.bytes, done, whole: false, paused: true }));
   await R.showKept();
 }
 
+// Deletes those pieces of a lecture that no other has.
+async function erasePieces(id, names) {
+  const shared = new Set((await keptLectures()).filter((l) => l.id !== id).flatMap((l) => l.names));
+  await stored("pieces", "readwrite", (s) => void names.filter((n) => !shared.has(n)).forEach((n) => s.delete(n)));
+}
 // Forgets a lecture and what only it has.
 async function drop(id) {
-  const all = await keptLectures();
-  const gone = all.find((l) => l.id === id);
+  const gone = (await keptLectures()).find((l) => l.id === id);
   if (!gone) return;
-  const shared = new Set(all.filter((l) => l.id !== id).flatMap((l) => l.names));
-  await stored("pieces", "readwrite", (s) => void gone.names.filter((n) => !shared.has(n)).forEach((n) => s.delete(n)));
+  await erasePieces(id, gone.names);
   await stored("lectures", "readwrite", (s) => void s.delete(id));
   remember(keyOf(id), { ...recall(keyOf(id)), kept: false });
   const registration = worker() && (await navigator.serviceWorker.getRegistration());
@@ -159,6 +169,7 @@ async function contact() {
   if (!list || !Array.isArray(list.lectures)) return [];
   const gone = mine.filter((id) => !list.lectures.some((row) => `${data.course}/${row[0]}` === id));
   for (const id of gone) await drop(id);
+  await keepWords(list).catch(() => {});
   return gone;
 }
 

@@ -9,6 +9,14 @@ function text(name) {
   }
   return texts.get(name);
 }
+// Words of lectures that the course no longer holds go.
+async function keepWords(list) {
+  const cache = await caches.open("rivulet-shell-1");
+  const folder = new URL("./", location).href;
+  await cache.put(`${folder}search.json`, new Response(JSON.stringify(list)));
+  const listed = list.lectures.map((l) => folder + l[2]);
+  for (const { url } of await cache.keys()) if (url.startsWith(`${folder}search-`) && !listed.includes(url)) await cache.delete(url);
+}
 // What was fetched once stays with the shell, so that it is found without a network; what changes is asked for first.
 async function wordsOf(name, changes) {
   const cache = await Promise.resolve(window.caches && caches.open("rivulet-shell-1")).catch(() => null);

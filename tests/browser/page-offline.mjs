@@ -165,6 +165,15 @@ export const tests = {
     await until(p, 1);
     await p.waitForFunction(() => !document.querySelector("#toggle").disabled && document.querySelector("#slide").naturalWidth > 0);
     assert.match(await p.evaluate(() => window.rivulet.data.app), /0123456789abcdef/);
+    // What only the old one had is deleted when the new one has been seen with a network.
+    const count = () => new Promise((done) => {
+      indexedDB.open("rivulet").onsuccess = (e) => (e.target.result.transaction("pieces").objectStore("pieces").count().onsuccess = (r) => done(r.target.result));
+    });
+    const both = await p.evaluate(count);
+    site.down = false;
+    await p.goto(site.url + LECTURE);
+    await hear(p);
+    await eventually(p, `async () => (await (${count})()) === ${both - 1}`);
     return { expected: [/ERR_|Failed to load/] };
   },
 
@@ -215,6 +224,11 @@ export const tests = {
     await p.fill("#query", "duong tho");
     await p.waitForSelector("#results li");
     assert.match(await p.textContent("#found"), /^1 kết quả\. Không tải được/);
+    // Words of a lecture that is no longer in the list go from the device.
+    await p.evaluate(async () => (await caches.open("rivulet-shell-1")).put(new URL("search-1111111111111111.json", location).href, new Response("{}")));
+    site.down = false;
+    await p.goto(`${site.url}khoa/index.html`);
+    await eventually(p, async () => !(await caches.match(new URL("search-1111111111111111.json", location).href)));
     return { expected: [/ERR_|Failed to load/] };
   },
 
