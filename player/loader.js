@@ -176,6 +176,8 @@
     };
     async function pumping() {
       for (;;) {
+        // What cannot be appended is not asked for again.
+        if (audio.error || source.readyState === "closed") return R.tell("refused");
         let k = segment();
         const i = place();
         if (moved) {
@@ -200,9 +202,7 @@
         try {
           await fetched(offsets[to]);
         } catch (e) {
-          // What cannot be appended is not asked for again.
-          if (audio.error || source.readyState === "closed") return R.tell("refused");
-          if (moved) continue;
+          if (moved || audio.error) continue;
           tries += 1;
           R.tell(typeof e === "number" ? "refused" : "lost");
           await wait(Math.min(16000, 500 * 2 ** tries));

@@ -163,8 +163,11 @@ function controls() {
       checkStore();
     } else say(words.lost, words.retry, () => R.retry && R.retry());
   };
-  clock.addEventListener("error", () => !R.hls && say(words.broken, words.reload, () => location.reload()));
+  const fail = () => !R.hls && clock.error && say(words.broken, words.reload, () => location.reload());
+  clock.addEventListener("error", fail);
   if (R.from) say(`${words.resumed} ${time(R.from)}.`, words.restart, () => (say(""), seek(0)), 12);
+  // It may have happened before this script came.
+  fail();
   tellDevice();
   draw();
 }
