@@ -24,6 +24,8 @@
     chunk: 65536,
     // Bits a second that arrived lately; 0: not known.
     bps: 0,
+    // Where it is to go on when the clock can be set; null: it was set.
+    pending: 0,
     // Gives bytes that are kept on the device, from and up to; set by the rest of the script.
     local: null,
     // Hears what goes wrong ("lost", "refused") and that it goes on ("").
@@ -35,6 +37,11 @@
   const linked = /^#t=(\d+)$/.exec(location.hash);
   const left = linked ? Number(linked[1]) : memory.t > 5 ? memory.t : 0;
   const from = left < data.duration - 5 ? left : 0;
+  R.pending = from;
+  R.clock.addEventListener("loadedmetadata", () => {
+    if (R.pending) R.clock.currentTime = R.pending;
+    R.pending = null;
+  });
   const index = data.slides.reduce((found, s, i) => (s[0] <= from + 0.05 ? i : found), 0);
   // Until the first slide is there, the voice takes no more than it needs.
   R.seen = !data.slides.length;
@@ -81,7 +88,7 @@
     // The file's next byte to append.
     let at = first;
     let running = false;
-    let moved = from > 0;
+    let moved = false;
     let stop;
     let tries = 0;
     const segment = () => {
@@ -133,7 +140,11 @@
       try {
         const answer = await fetch(voice.uri, { headers: { Range: `bytes=${at}-${to - 1}` }, signal: stop.signal });
         if (!answer.ok) throw answer.status;
-        let skip = answer.status === 206 ? 0 : at;
+        const says = (name) => answer.headers.get(name);
+        const whole = answer.status === 200;
+        // A café's sign-in page answers everything, and so may a server that knows no ranges.
+        if (whole ? /html/.test(says("Content-Type")) || (!says("Content-Encoding") && says("Content-Length") && says("Content-Length") < to) : !`${says("Content-Range")}`.startsWith(`bytes ${at}-`)) throw Error("another file");
+        let skip = whole ? at : 0;
         const reader = answer.body.getReader();
         while (at < to && !moved) {
           const { done, value } = await reader.read();
@@ -145,24 +156,35 @@
           at += part.length;
           if (part.length && tries) R.tell((tries = 0) || "");
         }
-        if (at < to) stop.abort();
+        if (at === before && !moved) throw Error("nothing");
       } finally {
         clearTimeout(quiet);
+        if (at < to) stop.abort();
         const seconds = (performance.now() - begun) / 1000;
         const bps = (8 * (at - before)) / seconds;
         if (at - before > 8000) R.bps = R.bps ? 0.6 * R.bps + 0.4 * bps : bps;
       }
     }
     R.pump = async () => {
-      if (running || !buffer) return;
+      if (running || !buffer || R.pending) return;
       running = true;
+      try {
+        await pumping();
+      } finally {
+        running = false;
+      }
+    };
+    async function pumping() {
       for (;;) {
+        // What cannot be appended is not asked for again.
+        if (audio.error || source.readyState === "closed") return R.tell("refused");
         let k = segment();
         const i = place();
         if (moved) {
           moved = false;
           if (at < offsets[i] || at > offsets[Math.min(i + 1, last)]) {
-            buffer.abort();
+            // Closed by its end: the next append opens it again.
+            if (source.readyState === "open") buffer.abort();
             at = offsets[i];
           }
         } else if (at === offsets[k] && i > k) at = offsets[i];
@@ -180,14 +202,13 @@
         try {
           await fetched(offsets[to]);
         } catch (e) {
-          if (moved) continue;
+          if (moved || audio.error) continue;
           tries += 1;
           R.tell(typeof e === "number" ? "refused" : "lost");
           await wait(Math.min(16000, 500 * 2 ** tries));
         }
       }
-      running = false;
-    };
+    }
     R.have = () => starts[segment()];
     R.fetched = () => at;
     audio.addEventListener("seeking", () => {
@@ -201,28 +222,35 @@
     audio.addEventListener("timeupdate", () => R.pump());
     addEventListener("online", () => R.retry && R.retry());
     source.addEventListener("sourceopen", async () => {
-      source.duration = starts[last];
-      buffer = source.addSourceBuffer(voice.type);
       // Until these are in, nothing else is appended.
       running = true;
       const head = bytes(voice.head);
-      await append(bytes(voice.init));
-      await append(head);
+      try {
+        source.duration = starts[last];
+        buffer = source.addSourceBuffer(voice.type);
+        for (const part of [bytes(voice.init), head]) await change(() => buffer.appendBuffer(part));
+      } catch (e) {
+        // It promised more than it does.
+        R.have = R.fetched = 0;
+        R.pending = R.pending ?? audio.currentTime;
+        return plain();
+      }
       at = first + head.length;
       running = false;
-      if (from) audio.currentTime = from;
-      else R.pump();
+      R.pump();
     }, { once: true });
     audio.src = URL.createObjectURL(source);
   }
 
-  if (voice.uri && window.MediaSource && MediaSource.isTypeSupported(voice.type)) {
-    feed();
-  } else if (heard && voice.native) {
+  // As the browser does it by itself.
+  function plain() {
+    if (!voice.native) return;
     audio.preload = "none";
     audio.src = voice.native[audio.canPlayType("application/vnd.apple.mpegurl") ? 0 : 1];
-    if (from) audio.addEventListener("loadedmetadata", () => (audio.currentTime = from), { once: true });
+    if (R.started) R.start();
   }
+  if (voice.uri && window.MediaSource && MediaSource.isTypeSupported(voice.type)) feed();
+  else if (heard) plain();
   R.from = from;
   R.start = () => {
     R.started = true;

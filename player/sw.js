@@ -1,7 +1,9 @@
 // Keeps the shell: pages that were opened or are to be kept, and the scripts they use. Media never pass through here: the
 // Cache API takes no partial answers, and voice and slides are kept elsewhere.
 const SHELL = "rivulet-shell-1";
-// Beyond so many the oldest goes; 100 pages are some 4 MB.
+// Addresses of kept lectures' pages: those change when all pieces that the new one names are here, and their page says so.
+const HELD = "rivulet-held-1";
+// Beyond so many the oldest page goes; 100 are some 4 MB.
 const MOST = 100;
 const root = new URL("./", self.location).pathname;
 const name = (url) => url.pathname.slice(root.length);
@@ -18,12 +20,22 @@ async function refresh(address) {
   // Scripts never change under their names: the browser's own copy will do.
   const answer = await fetch(address, { cache: isScript(new URL(address)) ? "default" : "no-cache" });
   if (answer.ok && !answer.redirected) {
+    // A page without its script does nothing.
+    const app = !isScript(new URL(address)) && /app-[0-9a-f]{16}\.js/.exec(await answer.clone().text());
+    if (app) await script(new URL(app[0], self.location).href);
     await cache.put(address, answer.clone());
-    const keys = await cache.keys();
-    if (keys.length > MOST) await cache.delete(keys[0]);
+    const pages = (await cache.keys()).filter((r) => isPage(new URL(r.url)));
+    for (let i = 0; i < pages.length - MOST; i += 1) if (!(await held(pages[i]))) await cache.delete(pages[i]);
   } else if (answer.status === 404 || answer.status === 410) await cache.delete(address);
   return answer;
 }
+
+async function script(address) {
+  if (await (await caches.open(SHELL)).match(address)) return;
+  const answer = await refresh(address);
+  if (!answer.ok) throw new Error(String(answer.status));
+}
+const held = async (address) => (await caches.open(HELD)).match(address);
 
 async function reply(event, url) {
   const cache = await caches.open(SHELL);
@@ -31,7 +43,7 @@ async function reply(event, url) {
   const kept = await cache.match(address);
   if (kept) {
     // A page names its release and things that never change: the last one seen is right to play. The next visit has the new one.
-    if (!isScript(url)) event.waitUntil(refresh(address).catch(() => {}));
+    if (!isScript(url) && !(await held(address))) event.waitUntil(refresh(address).catch(() => {}));
     return kept;
   }
   return isScript(url) ? refresh(address) : fetch(event.request);
@@ -44,15 +56,20 @@ self.addEventListener("fetch", (event) => {
 });
 
 self.addEventListener("message", (event) => {
-  const { keep, drop } = event.data;
+  const { keep, hold, drop } = event.data;
   const work = async () => {
-    const cache = await caches.open(SHELL);
-    if (drop) await cache.delete(plain(new URL(drop)));
+    if (drop) for (const name of [SHELL, HELD]) await (await caches.open(name)).delete(plain(new URL(drop)));
     for (const address of keep || []) {
       const url = new URL(address);
-      if (isScript(url) && (await cache.match(plain(url)))) continue;
-      const answer = await refresh(plain(url));
+      const at = plain(url);
+      if (isScript(url)) {
+        await script(at);
+        continue;
+      }
+      if (address !== hold && (await held(at))) continue;
+      const answer = await refresh(at);
       if (!answer.ok) throw new Error(String(answer.status));
+      if (address === hold) await (await caches.open(HELD)).put(at, new Response());
     }
   };
   const said = work().then(() => "kept", (e) => String(e.message));

@@ -32,10 +32,13 @@ async function setCaptions(language) {
   const track = data.captions.find((c) => c[0] === language);
   if (!track) return;
   try {
-    cues = parseCues(new TextDecoder().decode(await content(track[1])));
-    showLine(clock.currentTime);
+    const found = parseCues(new TextDecoder().decode(await content(track[1])));
+    // Another language may have been chosen meanwhile.
+    if (R.memory.captions !== language) return;
+    cues = found;
+    showLine(position());
   } catch (e) {
-    line.textContent = words.failed;
+    if (R.memory.captions === language) line.textContent = words.failed;
   }
 }
 function nextCaptions() {

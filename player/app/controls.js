@@ -4,9 +4,13 @@ const PAUSE = "M7 5h3v14H7zM14 5h3v14h-3z";
 let dragging = false;
 let waiting = false;
 
+// Where the learner is, or will be when the clock can be set.
+const position = () => R.pending ?? clock.currentTime;
 function seek(t, play) {
   R.look = true;
-  clock.currentTime = Math.min(Math.max(0, t), Math.max(0, data.duration - 0.2));
+  const to = Math.min(Math.max(0, t), Math.max(0, data.duration - 0.2));
+  if (R.pending === null) clock.currentTime = to;
+  else R.pending = to;
   tick();
   if (play && clock.paused) toggle();
 }
@@ -16,15 +20,15 @@ function toggle() {
   else clock.pause();
 }
 const step = (by) => {
-  const i = slideAt(clock.currentTime);
+  const i = slideAt(position());
   // Back within a slide goes to its beginning first.
-  const to = by < 0 && slides[i] && clock.currentTime - slides[i][0] > 4 ? i : i + by;
+  const to = by < 0 && slides[i] && position() - slides[i][0] > 4 ? i : i + by;
   if (slides[to]) seek(slides[to][0]);
 };
-const jump = (by) => seek(clock.currentTime + by);
+const jump = (by) => seek(position() + by);
 
 function tick() {
-  const t = clock.currentTime;
+  const t = position();
   if (!dragging) {
     $("seek").value = t;
     $("now").textContent = time(t);
@@ -36,7 +40,8 @@ function tick() {
   if (R.started && Math.abs(t - (R.memory.t || 0)) > 4) keepPlace();
 }
 function keepPlace() {
-  if (!R.started) return;
+  // A clock that was not set yet says 0.
+  if (!R.started || R.pending !== null) return;
   const t = Math.floor(clock.currentTime);
   save({ t, most: Math.max(R.memory.most || 0, t), done: R.memory.done || clock.ended });
   if (R.bps) saveDevice({ bps: Math.round(R.bps) });
@@ -46,7 +51,7 @@ function tellDevice() {
   const session = navigator.mediaSession;
   if (!session || !window.MediaMetadata) return;
   // The slide that is there already: a poster would cost bytes.
-  const artwork = picture.src ? [{ src: picture.src, type: "image/webp" }] : [];
+  const artwork = picture.naturalWidth ? [{ src: picture.src, type: "image/webp" }] : [];
   session.metadata = new MediaMetadata({ title: data.title, artist: data.presenter || "", album: data.courseTitle, artwork });
   const actions = {
     play: () => clock.paused && toggle(),
@@ -158,8 +163,11 @@ function controls() {
       checkStore();
     } else say(words.lost, words.retry, () => R.retry && R.retry());
   };
-  clock.addEventListener("error", () => !R.hls && say(words.broken, words.reload, () => location.reload()));
+  const fail = () => !R.hls && clock.error && say(words.broken, words.reload, () => location.reload());
+  clock.addEventListener("error", fail);
   if (R.from) say(`${words.resumed} ${time(R.from)}.`, words.restart, () => (say(""), seek(0)), 12);
+  // It may have happened before this script came.
+  fail();
   tellDevice();
   draw();
 }

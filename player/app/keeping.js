@@ -3,14 +3,17 @@
 const worker = () => data.worker && window.isSecureContext && navigator.serviceWorker;
 let registered;
 function shell() {
-  return (registered ??= navigator.serviceWorker.register(data.worker).then(() => navigator.serviceWorker.ready));
+  registered ??= navigator.serviceWorker.register(data.worker).then(() => navigator.serviceWorker.ready);
+  registered.catch(() => (registered = null));
+  return registered;
 }
-// Has the service worker keep these pages and scripts; resolves when it does.
-async function keepShell(addresses) {
+// Has the service worker keep these pages and scripts; resolves when it does. The first stays as it is now if it is to be held.
+async function keepShell(addresses, hold) {
   const registration = await shell();
   const channel = new MessageChannel();
   const answered = new Promise((done, failed) => (channel.port1.onmessage = (e) => (e.data === "kept" ? done() : failed(new Error(e.data)))));
-  registration.active.postMessage({ keep: addresses.map((a) => new URL(a, location).href) }, [channel.port2]);
+  const keep = addresses.map((a) => new URL(a, location).href);
+  registration.active.postMessage({ keep, hold: hold && keep[0] }, [channel.port2]);
   return answered;
 }
 
@@ -21,7 +24,7 @@ const named = (uri) => /([0-9a-f]{16,64})\.\w+$/.exec(uri)[1];
 
 // What a lecture's page asks to be kept, and its bytes.
 async function needs(address) {
-  const answer = await fetch(address);
+  const answer = await fetch(address, { cache: "no-cache" });
   if (!answer.ok) throw new Error(`${answer.status} ${address}`);
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   const block = (id) => JSON.parse(page.getElementById(id).textContent);
@@ -29,8 +32,9 @@ async function needs(address) {
   const files = [...about.slides.map((s) => [s[1], s[2]]), ...about.captions.map((c) => [c[1], c[2]]), about.package];
   if (about.search) files.push([about.search, 0]);
   const runs = pieces(voice, about.piece);
-  const bytes = runs.reduce((sum, r) => sum + r[1] - r[0], 0) + files.reduce((sum, f) => sum + f[1], 0);
-  return { id: `${about.course}/${about.lecture}`, address, about, voice, files, runs, bytes };
+  const parts = [...files.map((f) => [pieceName(f[0], 0), f[1]]), ...runs.map((r) => [pieceName(voice.uri, r[0]), r[1] - r[0]])];
+  const bytes = parts.reduce((sum, p) => sum + p[1], 0);
+  return { id: `${about.course}/${about.lecture}`, address, about, voice, files, runs, parts, bytes };
 }
 
 async function part(uri, from, to, cache) {
@@ -72,11 +76,16 @@ async function keep(wanted, job) {
   const entry = { id, address: new URL(wanted.address, location).href, title: about.title, release: about.release, bytes: wanted.bytes, done: 0, paused: false, whole: false };
   const note = () => stored("lectures", "readwrite", (s) => s.put(entry));
   const before = (await stored("lectures", "readonly", (s) => s.get(id))) || {};
-  entry.names = [...new Set([...(before.names || []), ...wanted.files.map((f) => pieceName(f[0], 0)), ...wanted.runs.map((r) => pieceName(voice.uri, r[0]))])];
+  entry.names = [...new Set([...(before.names || []), ...wanted.parts.map((p) => p[0])])];
+  // The first page comes at once; a newer one takes its place when all that it names is here.
+  const shelter = () => keepShell([wanted.address, about.app, `../${encodeURIComponent(about.course)}/index.html`], true);
+  entry.shell = before.shell;
   await note();
   remember(keyOf(id), { ...recall(keyOf(id)), kept: true });
   if (id === R.id) R.memory.kept = true;
-  await keepShell([wanted.address, about.app, `../${encodeURIComponent(about.course)}/index.html`]);
+  if (!before.shell) await shelter();
+  entry.shell = true;
+  wordsOf("search.json", true).catch(() => {});
   const step = async (bytes) => {
     entry.done = Math.min(entry.bytes, entry.done + bytes);
     await note();
@@ -108,18 +117,42 @@ async function keep(wanted, job) {
     }
     if (!job.stopped) await step(to - from);
   }
+  if (before.shell && !job.stopped) await shelter();
   Object.assign(entry, job.stopped ? { paused: job.stopped === "paused" } : { whole: true, done: entry.bytes });
   await note();
   return entry.whole;
 }
 
+// A kept lecture may have been published anew: what it names and is here already takes the old one's place; what costs
+// bytes is offered by the button that goes on with a download. Until then the old one plays.
+async function renew() {
+  const wanted = await needs(location.href.split(/[?#]/)[0]);
+  const entry = await stored("lectures", "readonly", (s) => s.get(R.id));
+  if (!entry || !entry.whole) return;
+  const here = wanted.parts.filter((p) => entry.names.includes(p[0]));
+  if (here.length === wanted.parts.length) {
+    await keepShell([wanted.address, wanted.about.app], true);
+    // What only an older one needed goes when it is no longer played.
+    if (wanted.about.package[0] !== data.package[0]) return;
+    const names = here.map((p) => p[0]);
+    await erasePieces(R.id, entry.names.filter((n) => !names.includes(n)));
+    return void (await stored("lectures", "readwrite", (s) => s.put({ ...entry, names })));
+  }
+  const done = here.reduce((sum, p) => sum + p[1], 0);
+  await stored("lectures", "readwrite", (s) => s.put({ ...entry, bytes: wanted.bytes, done, whole: false, paused: true }));
+  await R.showKept();
+}
+
+// Deletes those pieces of a lecture that no other has.
+async function erasePieces(id, names) {
+  const shared = new Set((await keptLectures()).filter((l) => l.id !== id).flatMap((l) => l.names));
+  await stored("pieces", "readwrite", (s) => void names.filter((n) => !shared.has(n)).forEach((n) => s.delete(n)));
+}
 // Forgets a lecture and what only it has.
 async function drop(id) {
-  const all = await keptLectures();
-  const gone = all.find((l) => l.id === id);
+  const gone = (await keptLectures()).find((l) => l.id === id);
   if (!gone) return;
-  const shared = new Set(all.filter((l) => l.id !== id).flatMap((l) => l.names));
-  await stored("pieces", "readwrite", (s) => void gone.names.filter((n) => !shared.has(n)).forEach((n) => s.delete(n)));
+  await erasePieces(id, gone.names);
   await stored("lectures", "readwrite", (s) => void s.delete(id));
   remember(keyOf(id), { ...recall(keyOf(id)), kept: false });
   const registration = worker() && (await navigator.serviceWorker.getRegistration());
@@ -141,6 +174,7 @@ async function contact() {
   const buried = (l) => withdrawn && withdrawn.some((t) => is(l, t.lecture) && !(l.release >= t.restored));
   const gone = mine.filter((l) => (listed && !listed.some((row) => is(l, row[0]))) || buried(l)).map((l) => l.id);
   for (const id of gone) await drop(id);
+  await keepWords(list).catch(() => {});
   return gone;
 }
 
@@ -152,11 +186,11 @@ async function keeper(box, items) {
   const acts = make("div", { className: "acts" });
   line.setAttribute("role", "status");
   box.append(line, bar, acts);
-  if (!worker() || !window.indexedDB) {
+  const without = () => {
     line.textContent = words.no_worker;
     if (data.floor) acts.append(make("a", { className: "act", href: data.floor[0], download: data.floor[2], textContent: `MP4 · ${size(data.floor[1])}` }));
-    return;
-  }
+  };
+  if (!worker() || !window.indexedDB) return without();
   const all = items.reduce((sum, i) => sum + i.bytes, 0);
   let job;
   const show = async () => {
@@ -218,7 +252,8 @@ async function keeper(box, items) {
         marks();
       });
   };
-  const mine = await show();
+  R.showKept = show;
+  const mine = await show().catch(without);
   // The tab was closed, or the browser killed: go on, unless the learner had paused it.
-  if (mine.some((l) => l && !l.whole && !l.paused)) begin();
+  if (mine && mine.some((l) => l && !l.whole && !l.paused)) begin();
 }

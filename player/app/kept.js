@@ -3,6 +3,8 @@
 let opened;
 function database() {
   return (opened ??= new Promise((done, failed) => {
+    // Some browsers never answer.
+    setTimeout(failed, 10001, new Error("database"));
     const request = indexedDB.open("rivulet", 1);
     request.onupgradeneeded = () => {
       request.result.createObjectStore("lectures", { keyPath: "id" });
@@ -28,12 +30,13 @@ const piece = (uri, from) => stored("pieces", "readonly", (s) => s.get(pieceName
 const hasPiece = async (uri, from) => (await stored("pieces", "readonly", (s) => s.getKey(pieceName(uri, from)))) !== undefined;
 
 // Bytes of a file that is kept whole, else of the network.
-async function content(uri, options) {
+async function content(uri) {
+  await known;
   if (R.kept) {
     const bytes = await piece(uri, 0).catch(() => null);
     if (bytes) return bytes;
   }
-  const answer = await fetch(uri, options);
+  const answer = await fetch(uri);
   if (!answer.ok) throw new Error(`${answer.status} ${uri}`);
   return answer.arrayBuffer();
 }
@@ -54,6 +57,8 @@ function pieces(voice, most) {
   return found;
 }
 
+// When it is known what is kept of this lecture, where something may be.
+let known;
 async function findKept() {
   R.kept = (await stored("lectures", "readonly", (s) => s.get(R.id))) || null;
   if (!R.kept) {

@@ -44,8 +44,9 @@ async function lecturePage() {
   buildStrip();
   if (picture && slides[0]) picture.style.aspectRatio = `${slides[0][3]} / ${slides[0][4]}`;
   R.findKept = findKept;
-  if (window.indexedDB && data.course) await findKept().catch(() => (R.memory.kept = false));
-  else R.memory.kept = false;
+  const found = window.indexedDB && data.course ? findKept() : Promise.reject();
+  const settled = found.catch(() => (R.memory.kept = false)).then(() => R.pump());
+  if (R.memory.kept) known = settled;
   if (R.shown !== undefined) {
     ready.set(R.shown, Promise.resolve(picture));
     urls.set(R.shown, picture.src);
@@ -57,7 +58,6 @@ async function lecturePage() {
   // With the browser's data saver on, the first slide waits for the tap.
   R.look = R.shown !== undefined || R.memory.kept || !(navigator.connection && navigator.connection.saveData);
   tick();
-  R.pump();
   if ($("keep")) {
     const bytes = slides.reduce((sum, s) => sum + s[2], data.voiceBytes);
     keeper($("keep"), [{ id: R.id, address: location.pathname, bytes }]).catch(() => {});
@@ -66,7 +66,7 @@ async function lecturePage() {
       if (!R.started || (R.have && R.have() - clock.currentTime < 60 && R.have() < data.duration - 1)) return;
       clearInterval(later);
       if (!worker()) return;
-      keepShell([location.href.split(/[?#]/)[0], data.app]).catch(() => {});
+      (R.kept ? renew() : keepShell([location.href.split(/[?#]/)[0], data.app])).catch(() => {});
       checkStore();
     }, 2000);
   }

@@ -3,11 +3,43 @@
 const texts = new Map();
 function text(name) {
   if (!texts.has(name)) {
-    const read = content(name).then((bytes) => JSON.parse(new TextDecoder().decode(bytes)));
+    const read = wordsOf(name);
     texts.set(name, read);
     read.catch(() => texts.delete(name));
   }
   return texts.get(name);
+}
+// Words of lectures that the course no longer holds go.
+async function keepWords(list) {
+  const cache = await caches.open("rivulet-shell-1");
+  const folder = new URL("./", location).href;
+  await cache.put(`${folder}search.json`, new Response(JSON.stringify(list)));
+  const listed = list.lectures.map((l) => folder + l[2]);
+  for (const { url } of await cache.keys()) if (url.startsWith(`${folder}search-`) && !listed.includes(url)) await cache.delete(url);
+}
+// What was fetched once stays with the shell, so that it is found without a network; what changes is asked for first.
+async function wordsOf(name, changes) {
+  const cache = await Promise.resolve(window.caches && caches.open("rivulet-shell-1")).catch(() => null);
+  const address = new URL(name, location).href;
+  const kept = async () => {
+    const bytes = !changes && window.indexedDB && (await piece(name, 0).catch(() => null));
+    const answer = bytes ? new Response(bytes) : cache && (await cache.match(address));
+    return answer && answer.json();
+  };
+  const known = !changes && (await kept());
+  if (known) return known;
+  try {
+    const answer = await fetch(address, changes ? { cache: "no-cache" } : {});
+    if (!answer.ok) throw new Error(`${answer.status} ${name}`);
+    const copy = answer.clone();
+    const read = await answer.json();
+    if (cache) await cache.put(address, copy).catch(() => {});
+    return read;
+  } catch (e) {
+    const old = changes && (await kept());
+    if (old) return old;
+    throw e;
+  }
 }
 
 // Where the folded words stand in the text: [from, to], or null. Folding can shorten text, so letters are counted one by one.
@@ -53,8 +85,8 @@ function searching() {
   const [query, found, results] = ["query", "found", "results"].map($);
   let asked = 0;
   const all = async () => {
-    const answer = JSON.parse(new TextDecoder().decode(await content("search.json", { cache: "no-cache" })));
-    return answer.lectures.filter((l) => l[2]);
+    const { lectures } = await wordsOf("search.json", true);
+    return lectures.filter((l) => l[2]);
   };
   async function run(course) {
     const needle = fold(query.value.trim().replace(/\s+/g, " "));
@@ -65,24 +97,23 @@ function searching() {
       return;
     }
     const rows = [];
-    try {
-      if (data.lecture) {
-        for (const [t, hit, where] of matches(await text(data.search), needle)) rows.push(row(t, hit, where));
-      }
-      if (course) {
-        for (const [id, title, name] of await all()) {
-          if (id === data.lecture) continue;
-          for (const [t, hit, where] of matches(await text(name), needle)) rows.push(row(t, hit, `${title} · ${where}`, id));
-          if (mine !== asked) return;
-        }
-      }
-    } catch (e) {
-      if (mine === asked) found.textContent = words.failed;
-      return;
+    let missed = false;
+    const miss = () => ((missed = true), []);
+    if (data.lecture) {
+      const hits = await text(data.search).then((lecture) => matches(lecture, needle)).catch(miss);
+      for (const [t, hit, where] of hits) rows.push(row(t, hit, where));
+    }
+    for (const [id, title, name] of course ? await all().catch(miss) : []) {
+      if (id === data.lecture) continue;
+      const hits = await text(name).then((lecture) => matches(lecture, needle)).catch(miss);
+      for (const [t, hit, where] of hits) rows.push(row(t, hit, `${title} · ${where}`, id));
+      if (mine !== asked) return;
     }
     if (mine !== asked) return;
     results.replaceChildren(...rows);
-    found.replaceChildren(rows.length ? `${rows.length} ${words.found}` : words.none);
+    // What is known is shown, and that it may not be all.
+    const said = rows.length ? `${rows.length} ${words.found}` : words.none;
+    found.replaceChildren(missed ? `${rows.length ? `${said}. ` : ""}${words.failed}` : said);
     if (!course && data.course) found.append(" ", act(words.in_course, () => run(true)));
   }
   let timer;

@@ -4,12 +4,14 @@ const stage = $("stage");
 const picture = $("slide");
 let current = -1;
 let wantedSlide = -1;
+let marked = -1;
 const urls = new Map();
 const slideAt = (t) => slides.reduce((found, s, i) => (s[0] <= t + 0.05 ? i : found), 0);
 
 // An address that shows without the network where the slide is kept.
 async function slideUrl(i) {
   if (!urls.has(i)) {
+    await known;
     const bytes = R.kept && (await piece(slides[i][1], 0).catch(() => null));
     urls.set(i, bytes ? URL.createObjectURL(new Blob([bytes], { type: "image/webp" })) : slides[i][1]);
   }
@@ -17,14 +19,22 @@ async function slideUrl(i) {
 }
 // Fetched and decoded, so that it can be shown at once.
 const ready = new Map();
-function load(i) {
+// What did not come: how often, and when it may be asked for again. What is gone is not, unless the learner asks.
+const missing = new Map();
+const gone = (i) => [404, 410].includes(performance.getEntriesByName(new URL(slides[i][1], location).href).pop()?.responseStatus);
+const rests = (i) => missing.has(i) && (performance.now() < missing.get(i)[1] || gone(i));
+addEventListener("online", () => missing.clear());
+function load(i, asked) {
   if (!ready.has(i)) {
+    if (rests(i) && !asked) return Promise.reject(new Error("slide"));
     const image = new Image();
     const loaded = slideUrl(i).then((url) => ((image.src = url), image.decode()));
     ready.set(i, loaded.then(() => image));
     loaded.catch(() => {
       ready.delete(i);
       urls.delete(i);
+      const [n] = missing.get(i) || [0];
+      missing.set(i, [n + 1, performance.now() + Math.min(60e3, 2e3 * 2 ** n)]);
     });
   }
   return ready.get(i);
@@ -35,7 +45,7 @@ const slideName = (i) => `${words.slide} ${i + 1} ${words.of} ${slides.length}${
 async function showSlide(i) {
   if (i === wantedSlide || !slides[i]) return;
   wantedSlide = i;
-  markStrip(i);
+  if (i !== marked) markStrip((marked = i));
   try {
     const image = await load(i);
     if (wantedSlide !== i) return;
@@ -59,7 +69,7 @@ async function prefetch() {
   for (let i = wantedSlide + 1; i > 0 && i < slides.length && slides[i][0] < until; i += 1) {
     ahead += slides[i][2];
     if (ahead > (R.saver ? 120e3 : 300e3)) break;
-    if (!ready.has(i)) {
+    if (!ready.has(i) && !rests(i)) {
       await load(i).catch(() => {});
       break;
     }
@@ -88,7 +98,7 @@ function markStrip(i) {
 
 // The slide alone, pixel for pixel. Where it was not fetched yet, its price comes first.
 function enlarge() {
-  const i = slideAt(clock.currentTime);
+  const i = slideAt(position());
   const slide = slides[i];
   if (!slide) return;
   const image = make("img", { alt: slideName(i), width: slide[3], height: slide[4] });
@@ -112,7 +122,7 @@ function enlarge() {
   dialog.showModal();
   const show = async () => {
     try {
-      image.src = (await load(i)).src;
+      image.src = (await load(i, true)).src;
       pan.replaceChildren(image);
       resize(1 / devicePixelRatio);
     } catch (e) {

@@ -64,7 +64,7 @@ function config() {
     capLevelToPlayerSize: false,
     maxStarvationDelay: 8,
     maxLoadingDelay: 8,
-    startPosition: clock.currentTime,
+    startPosition: position(),
     manifestLoadPolicy: patient(30e3, 60e3, 3),
     playlistLoadPolicy: patient(30e3, 60e3, 6),
     fragLoadPolicy: patient(30e3, 240e3, 10),
@@ -107,7 +107,7 @@ async function openVideo() {
         repairs += 1;
         hls.recoverMediaError();
       } else if (own) {
-        const again = () => (say(""), hls.levels.length ? hls.startLoad(clock.currentTime) : hls.loadSource(source()));
+        const again = () => (say(""), hls.levels.length ? hls.startLoad(position()) : hls.loadSource(source()));
         if (e.type === Hls.ErrorTypes.NETWORK_ERROR) {
           say(words.lost, words.retry, again);
           addEventListener("online", again, { once: true });
@@ -121,7 +121,8 @@ async function openVideo() {
     video.muted = !own;
   } catch (e) {
     if (own) return say(words.lost, words.retry, openVideo);
-    giveWay(words.video_broken);
+    // Unless the learner went back to slides meanwhile.
+    if (mode !== "slides") giveWay(words.video_broken);
   } finally {
     starting = false;
   }

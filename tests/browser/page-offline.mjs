@@ -131,6 +131,107 @@ export const tests = {
     return { expected: [/404|503/] };
   },
 
+  "a kept lecture plays offline after it was published anew, and changes when all of the new one is here": async ({ site, page }) => {
+    const p = await page(LECTURE);
+    await keepIt(p);
+    await whole(p);
+    const app = await p.evaluate(() => new URL(window.rivulet.data.app, location).pathname);
+    // Published anew: another script, and the first slide has another picture.
+    site.rule = (e) => {
+      if (/bai\.html/.test(e.path)) {
+        return { change: (body) => {
+          const text = body.toString().replaceAll(app.slice(1), "app-0123456789abcdef.js");
+          return Buffer.from(text.replace(/("slides":\[\[0\.0,")[^"]*/, (_, a) => a + /"poster":"([^"]*)/.exec(text)[1]));
+        } };
+      }
+      if (/0123456789abcdef/.test(e.path)) return { as: app };
+      return undefined;
+    };
+    await p.goto(site.url + LECTURE);
+    await hear(p);
+    await p.waitForSelector("#keep .act:has-text('Tải tiếp')");
+    site.down = true;
+    await p.goto(site.url + LECTURE);
+    await hear(p);
+    await until(p, 1);
+    await p.waitForFunction(() => !document.querySelector("#toggle").disabled && document.querySelector("#slide").naturalWidth > 0);
+    assert.equal(await p.evaluate(() => new URL(window.rivulet.data.app, location).pathname), app);
+    site.down = false;
+    await p.click("#keep .act:has-text('Tải tiếp')");
+    await whole(p);
+    site.down = true;
+    await p.goto(site.url + LECTURE);
+    await hear(p);
+    await until(p, 1);
+    await p.waitForFunction(() => !document.querySelector("#toggle").disabled && document.querySelector("#slide").naturalWidth > 0);
+    assert.match(await p.evaluate(() => window.rivulet.data.app), /0123456789abcdef/);
+    // What only the old one had is deleted when the new one has been seen with a network.
+    const count = () => new Promise((done) => {
+      indexedDB.open("rivulet").onsuccess = (e) => (e.target.result.transaction("pieces").objectStore("pieces").count().onsuccess = (r) => done(r.target.result));
+    });
+    const both = await p.evaluate(count);
+    site.down = false;
+    await p.goto(site.url + LECTURE);
+    await hear(p);
+    await eventually(p, `async () => (await (${count})()) === ${both - 1}`);
+    return { expected: [/ERR_|Failed to load/] };
+  },
+
+  "a page is kept with its script or not at all, and scripts are not the first to go": async ({ site, page }) => {
+    const p = await page(LECTURE);
+    await hear(p);
+    const shell = () => caches.open("rivulet-shell-1").then((c) => c.keys()).then((keys) => keys.map((k) => new URL(k.url).pathname));
+    await eventually(p, async () => (await (await caches.open("rivulet-shell-1")).keys()).length >= 2);
+    const app = await p.evaluate(() => new URL(window.rivulet.data.app, location).pathname);
+    const without = site.log.length;
+    site.rule = (e) => {
+      if (/bai\.html/.test(e.path)) return { change: (body) => Buffer.from(body.toString().replaceAll(app.slice(1), "app-0123456789abcdef.js")) };
+      return /0123456789abcdef/.test(e.path) ? { status: 503 } : undefined;
+    };
+    // The page that was kept is answered; behind it the new one is fetched, whose script does not come.
+    await p.goto(site.url + LECTURE);
+    await p.waitForFunction(() => !document.querySelector("#toggle").disabled);
+    while (!site.log.slice(without).some((e) => /0123456789abcdef/.test(e.path) || (/bai\.html/.test(e.path) && e.done))) await p.waitForTimeout(50);
+    site.down = true;
+    await p.goto(site.url + LECTURE);
+    await p.waitForFunction(() => !document.querySelector("#toggle").disabled);
+    site.down = false;
+    site.rule = () => undefined;
+    // A hundred pages later.
+    await p.evaluate(async () => {
+      const cache = await caches.open("rivulet-shell-1");
+      for (let i = 0; i < 101; i += 1) await cache.put(new URL(`x${i}.html`, location).href, new Response(""));
+    });
+    await p.goto(site.url + LECTURE);
+    await eventually(p, async () => (await (await caches.open("rivulet-shell-1")).keys()).length <= 101);
+    assert((await p.evaluate(shell)).includes(app), "the script went first");
+    return { expected: [/ERR_|Failed to load|503/] };
+  },
+
+  "the course is searched without a network: what was kept is found, and that it may not be all is said": async ({ site, page }) => {
+    site.rule = (e) => (/search\.json/.test(e.path) ? { change: (body) => {
+      const list = JSON.parse(body);
+      list.lectures.push(["khac", "Khác", "search-0000000000000000.json", 0]);
+      return Buffer.from(JSON.stringify(list));
+    } } : undefined);
+    const p = await page(LECTURE);
+    await keepIt(p);
+    await whole(p);
+    await eventually(p, async () => !!(await caches.match(new URL("search.json", location).href)));
+    site.down = true;
+    await p.goto(`${site.url}khoa/index.html`);
+    await p.waitForFunction(() => !document.querySelector("#query").disabled);
+    await p.fill("#query", "duong tho");
+    await p.waitForSelector("#results li");
+    assert.match(await p.textContent("#found"), /^1 kết quả\. Không tải được/);
+    // Words of a lecture that is no longer in the list go from the device.
+    await p.evaluate(async () => (await caches.open("rivulet-shell-1")).put(new URL("search-1111111111111111.json", location).href, new Response("{}")));
+    site.down = false;
+    await p.goto(`${site.url}khoa/index.html`);
+    await eventually(p, async () => !(await caches.match(new URL("search-1111111111111111.json", location).href)));
+    return { expected: [/ERR_|Failed to load/] };
+  },
+
   "a piece that arrives damaged is fetched again, and one that stays so is refused": async ({ site, page }) => {
     let bad = 1;
     let tries = 0;

@@ -15,7 +15,7 @@ export async function serveStore(rivulet, store) {
   const proxy = {
     // One entry a request: path, range, bytes that went out, whether it ended as it should.
     log: [],
-    // May be replaced: what happens to a request. Returns nothing, or { cutAfter: bytes }, { hold: promise }, { status }, { change: (body) => body, without: [header] }.
+    // May be replaced: what happens to a request. Returns nothing, or { cutAfter: bytes }, { hold: promise }, { status }, { answer: text, type }, { as: path }, { change: (body) => body, without: [header] }.
     rule: () => undefined,
     down: false,
     close: async () => {
@@ -33,11 +33,12 @@ export async function serveStore(rivulet, store) {
     const rule = proxy.rule(entry) || {};
     if (rule.hold) await rule.hold;
     if (proxy.down) return outgoing.destroy();
+    if (rule.answer) return outgoing.writeHead(200, { "content-type": rule.type, "content-length": rule.answer.length }).end(rule.answer);
     if (rule.status) return outgoing.writeHead(rule.status).end();
     const asked = { ...incoming.headers, host: target.host };
     // What is changed must not be taken for what it was.
     if (rule.change) for (const name of ["accept-encoding", "if-none-match", "if-modified-since"]) delete asked[name];
-    const upstream = ask({ host: target.hostname, port: target.port, path: incoming.url, method: incoming.method, headers: asked }, (answer) => {
+    const upstream = ask({ host: target.hostname, port: target.port, path: rule.as || incoming.url, method: incoming.method, headers: asked }, (answer) => {
       const headers = { ...answer.headers };
       for (const name of ["connection", ...(rule.without || [])]) delete headers[name];
       const pieces = [];

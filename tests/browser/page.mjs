@@ -11,6 +11,7 @@ import * as start from "./page-start.mjs";
 import * as modes from "./page-modes.mjs";
 import * as offline from "./page-offline.mjs";
 import * as other from "./page-other.mjs";
+import * as faults from "./page-faults.mjs";
 import * as words from "./page-words.mjs";
 
 const { urls } = await command("usage: node page.mjs RIVULET FIXTURES OUT [NAME...]", {});
@@ -54,7 +55,7 @@ async function run([name, test]) {
 // What watches clocks runs alone; the rest waits most of the time for playback, so several run at once.
 const chosen = (module) => Object.entries(module.tests).filter(([name]) => !only.length || only.some((o) => name.includes(o)));
 for (const test of chosen(modes)) await run(test);
-const queue = [offline, start, words, other].flatMap(chosen);
+const queue = [offline, start, faults, words, other].flatMap(chosen);
 await Promise.all([1, 2, 3].map(async () => {
   for (let test = queue.shift(); test; test = queue.shift()) await run(test);
 }));
