@@ -6,7 +6,7 @@ use super::commit::commit;
 use super::decide::{self, Choice, Decided};
 use super::intent::{Held, Purpose};
 use super::state::{self, Head};
-use super::{Encoder, MARGIN, Options, Packed, pages_missing, site, verify_all_there};
+use super::{Encoder, MARGIN, Options, Packed, pages_missing, promise, site, verify_all_there};
 use crate::course::{self, Course};
 use crate::error::{Error, Kind, Result};
 use crate::manifest::{self, FORMAT, Release, Stage, Tombstone};
@@ -163,6 +163,10 @@ impl<'a> Job<'a> {
             };
             let mut hold = None;
             if let Some(packed) = packed {
+                if let Err(e) = promise::hold(&packed, &id, self.options, self.ctx).await {
+                    failed.push((id, e));
+                    continue;
+                }
                 if packed.partial && !floor {
                     self.ctx.warn(format!("lecture \"{id}\" is published without a part: {}", packed.warnings.join("; ")));
                 }
