@@ -3,7 +3,7 @@
 CARGO ?= cargo
 RIVULET = target/release/rivulet
 .DEFAULT_GOAL := help
-.PHONY: help setup build fixtures demo test test-s3 lint corpus bench bench-camera bench-detect bench-link bench-memory bench-player bench-predict bench-slides bench-startup bench-uplink bench-voice cadence vendor clean-fixtures
+.PHONY: help setup build fixtures demo test test-s3 lint corpus bench bench-camera bench-detect bench-link bench-memory bench-player bench-predict bench-replay bench-slides bench-startup bench-uplink bench-voice cadence vendor clean-fixtures
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -57,6 +57,9 @@ bench-player: build fixtures ## The learner's page in Chromium behind slow links
 
 bench-predict: build ## Bytes that the plan predicts against the encoder's (ARGS=--all: every recording longer than 30 s)
 	@RIVULET=$(RIVULET) benches/predict.py $(ARGS)
+
+bench-replay: build fixtures ## What `replay` computes beside what Chromium measures (root; half an hour; ARGS='--hard --video': more)
+	@RIVULET=$(RIVULET) benches/replay.py $(ARGS)
 
 bench-slides: build ## Slide lectures: CPU, bytes, legibility and floor against ffmpeg 9's ladders (ARGS=--all: every lecture)
 	@RIVULET=$(RIVULET) benches/slides.py $(ARGS)

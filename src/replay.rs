@@ -4,6 +4,7 @@
 //! real page, and what it leaves out.
 
 mod abr;
+mod deck;
 mod lecture;
 mod net;
 mod oracle;
@@ -13,6 +14,7 @@ mod promise;
 mod session;
 mod tcp;
 mod video;
+mod voice;
 
 pub use lecture::{Lecture, Rung, Slide, of_package, start_of};
 pub use oracle::least_stall_s;
@@ -68,11 +70,13 @@ pub struct Session {
 /// Visits that are played where chance decides which packets are lost.
 const VISITS: u64 = 9;
 
-/// Plays a lecture over a link. Where packets are lost, the visit of the median start of nine.
+/// Plays a lecture over a link. Where packets are lost nine times, and the visit of the median wait is told: to the start and in
+/// stalls together.
 pub fn replay(lecture: &Lecture, link: &Link, how: &How) -> Session {
     let visits = if link.loses() { VISITS } else { 1 };
     let mut sessions: Vec<Session> = (0..visits).map(|seed| session::play(lecture, link, how, seed)).collect();
-    sessions.sort_by(|a, b| a.start_s.unwrap_or(f64::MAX).total_cmp(&b.start_s.unwrap_or(f64::MAX)));
+    let waited = |s: &Session| s.start_s.map_or(f64::MAX, |start| start + s.stall_s);
+    sessions.sort_by(|a, b| waited(a).total_cmp(&waited(b)));
     let worst = |of: &dyn Fn(&Session) -> f64| sessions.iter().map(of).fold(0.0, f64::max);
     let (start, stall) = (worst(&|s| s.start_s.unwrap_or(f64::MAX)), worst(&|s| s.stall_s));
     let mut median = sessions.swap_remove(sessions.len() / 2);

@@ -25,7 +25,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE|DIR", required_unless_present = "class")]
     trace: Vec<PathBuf>,
     /// A constant link by name: 2g, edge, edge-avg, weak-3g, 3g, 3g-fast, good. May be given several times. Where packets are
-    /// lost, nine visits are played and the one of the median start is told.
+    /// lost, nine visits are played and the one of the median wait is told.
     #[arg(long, value_name = "CLASS", value_parser = known)]
     class: Vec<&'static crate::link::Class>,
     /// So many seconds of the lecture, which begins anew where it is shorter [default: 300 on a trace, once to its end on a class].

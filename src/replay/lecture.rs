@@ -10,6 +10,12 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::sync::LazyLock;
 
+/// A package's numbers are not trusted: longer lists, longer than ten days of segments of a second, and larger segments than 256 MB
+/// are no lecture; nor is what lasts more than two days.
+const MOST_SEGMENTS: usize = 1_000_000;
+const MOST_BYTES: u64 = 256 << 20;
+const MOST_S: f64 = 172_800.0;
+
 /// All that replay knows of a lecture.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Lecture {
@@ -65,7 +71,8 @@ impl Lecture {
     /// The same, over and over until it lasts so long; the page stays the size that it is.
     pub fn lasting(&self, seconds: f64) -> Lecture {
         let own = self.duration_s();
-        let times = if own > 0.0 { (seconds / own).ceil().clamp(1.0, 10_000.0) as usize } else { 1 };
+        let most = (MOST_SEGMENTS / self.voice.len().max(self.segments_s.len()).max(self.slides.len()).max(1)).max(1);
+        let times = if own > 0.0 { (seconds / own).ceil().clamp(1.0, most as f64) as usize } else { 1 };
         let mut long = self.clone();
         for n in 1..times {
             long.voice.extend(&self.voice);
@@ -93,6 +100,19 @@ pub fn of_package(package: &Package, start: &[u8]) -> Result<Lecture> {
         let what = format!("\"{}\" has no voice in Opus: its page plays it as HLS alone, which replay does not model", package.title);
         return Err(Error::new(Kind::Unsupported, what));
     };
+    let sizes = (package.voices.iter().flat_map(|v| &v.segments).chain(package.rungs.iter().flat_map(|r| &r.segments)).map(|s| s.bytes))
+        .chain(package.slides.iter().map(|s| s.bytes));
+    let (count, largest) = sizes.fold((0, 0), |(count, largest), bytes| (count + 1, bytes.max(largest)));
+    if count > MOST_SEGMENTS || largest > MOST_BYTES {
+        return Err(Error::bad_media(format!(
+            "package.json of \"{}\" names no segments that can be: {count}, the largest of {largest} bytes",
+            package.title
+        )));
+    }
+    let lecture_s: f64 = voice.segments.iter().map(|(_, ticks)| *ticks as f64 / voice.rate_hz.max(1) as f64).sum();
+    if lecture_s > MOST_S {
+        return Err(Error::bad_media(format!("package.json of \"{}\" says that its voice lasts {lecture_s:.0} s", package.title)));
+    }
     let language = package.voices.first().map_or("en", |v| v.language.as_str());
     Ok(Lecture {
         page_bytes: page_bytes(&package.title, language, package.duration_s, &view),
@@ -104,6 +124,7 @@ pub fn of_package(package: &Package, start: &[u8]) -> Result<Lecture> {
         rungs: package
             .rungs
             .iter()
+            .filter(|r| r.segments.len() + 1 == package.boundaries_s.len())
             .map(|r| Rung {
                 name: r.name.clone(),
                 bytes: r.segments.iter().map(|s| s.bytes).collect(),

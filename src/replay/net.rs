@@ -18,7 +18,8 @@ const RECORD: u64 = 22;
 const RECORD_HOLDS: u64 = 16_384;
 /// As Chromium has it.
 const CONNECTIONS: usize = 6;
-/// A connection that was not made after this gets a second one beside it; whichever comes first is used, the other is kept.
+/// A navigation opens two connections at once; and where none is made after this, one more. All are kept.
+const AT_ONCE: usize = 2;
 const SECOND_TRY_S: f64 = 0.25;
 /// Linux sends a SYN again after a second, then after twice as long.
 const SYN_AGAIN_S: f64 = 1.0;
@@ -244,7 +245,8 @@ impl Net {
     fn connect(&mut self) {
         let making = self.connections.iter().filter(|c| matches!(c.state, State::Connecting | State::Hello)).count();
         if making < self.waiting.len() && self.open() < CONNECTIONS {
-            self.dial();
+            let dials = if self.connections.is_empty() { AT_ONCE } else { 1 };
+            (0..dials).for_each(|_| self.dial());
             self.plan(self.now + SECOND_TRY_S, Step::SecondTry);
         }
     }
@@ -422,6 +424,8 @@ impl Net {
             let Some(next) = (0..self.waiting.len()).max_by_key(first) else { return true };
             let request = self.waiting.remove(next);
             self.connections[c].state = State::Busy(request);
+            // What still comes of the answer before, sent twice, is not this one's.
+            self.connections[c].answer = (u64::MAX, u64::MAX);
             let finished = if self.connections[c].fresh { FINISHED_UP } else { 0 };
             self.write_up(c, finished + self.asked[request].headers_up + RECORD);
         }

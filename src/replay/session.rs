@@ -8,17 +8,8 @@ use super::video::Video;
 use super::{How, Session};
 use std::collections::BTreeMap;
 
-/// `loader.js`: seconds of voice to have ahead, bytes in one request, and what is enough while the first slide is not there.
-const AHEAD_S: f64 = 240.0;
-const CHUNK: u64 = 65_536;
-const ENOUGH_S: f64 = 5.0;
-/// `loader.js`: a range without a byte for so long is asked for again.
-const PATIENCE_S: f64 = 30.0;
 /// `loader.js`: the script comes after the first slide, or after so long.
 const APP_LATEST_S: f64 = 10.0;
-/// `slides.js`: the voice has to be so far ahead before slides to come are fetched, and so many bytes of them.
-const SLIDES_AFTER_S: f64 = 15.0;
-const SLIDES_AHEAD: u64 = 300_000;
 /// `lists.js`: when the voice is so far ahead the shell is kept, looked at every two seconds: the worker, a page that did not
 /// change, and the list of what the course holds.
 const SHELL_AFTER_S: f64 = 60.0;
@@ -40,6 +31,8 @@ const TAPPED_S: f64 = 0.6;
 const LOADER_SHARE: f64 = 0.6;
 const LOADER_LEAST_S: f64 = 0.04;
 const PAINT_S: f64 = 0.05;
+/// And from the last byte of the script to its first line that fetches something.
+const APP_S: f64 = 0.2;
 /// A dry media element goes on when it has this much again.
 const RESUME_S: f64 = 0.3;
 /// A stand that is shorter is none: the clock of media moves in steps (`benches/player.mjs`).
@@ -65,6 +58,7 @@ pub(super) mod token {
     pub const WATCH: u32 = 9;
     pub const COMPILED: u32 = 10;
     pub const LOADER: u32 = 11;
+    pub const APP_RUNS: u32 = 12;
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -89,31 +83,32 @@ pub(super) enum Clock {
 pub(super) struct Visit<'a> {
     pub lecture: &'a Lecture,
     pub net: Net,
-    asked: BTreeMap<Request, For>,
+    pub asked: BTreeMap<Request, For>,
     /// Where segments begin, in bytes and in seconds; the end last.
-    offsets: Vec<u64>,
-    starts: Vec<f64>,
-    content_s: f64,
-    begin_s: f64,
+    pub offsets: Vec<u64>,
+    pub starts: Vec<f64>,
+    pub content_s: f64,
+    pub begin_s: f64,
     pub clock: Clock,
     /// The next byte of the voice.
-    at: u64,
-    range: Option<Request>,
-    asked_at: f64,
-    heard_at: f64,
-    waits: bool,
-    tries: i32,
-    seen: bool,
-    app: bool,
-    app_asked: bool,
+    pub at: u64,
+    pub range: Option<Request>,
+    pub asked_at: f64,
+    pub heard_at: f64,
+    pub waits: bool,
+    pub tries: i32,
+    pub ticking: bool,
+    pub seen: bool,
+    pub app: bool,
+    pub app_asked: bool,
     /// Slides that are there or on their way.
-    slides: Vec<bool>,
-    prefetching: Option<Request>,
+    pub slides: Vec<bool>,
+    pub prefetching: Option<Request>,
     /// Where the segments of pictures begin, the end last.
     pub segment_starts: Vec<f64>,
     pub video: Option<Video>,
     /// Up to where it is told what was seen.
-    told: f64,
+    pub told: f64,
     pub found: Session,
 }
 
@@ -146,6 +141,7 @@ pub fn play(lecture: &Lecture, link: &Link, how: &How, seed: u64) -> Session {
         waits: false,
         tries: 0,
         seen: lecture.slides.is_empty(),
+        ticking: false,
         app: false,
         app_asked: false,
         slides: vec![false; lecture.slides.len()],
@@ -203,22 +199,6 @@ impl Visit<'_> {
         }
     }
 
-    /// Seconds of voice that can be heard: packets of 60 ms come out of a segment as soon as they are whole.
-    fn buffered(&self) -> f64 {
-        let i = self.segment();
-        match self.offsets.get(i + 1) {
-            Some(end) => {
-                let share = (self.at - self.offsets[i]) as f64 / (end - self.offsets[i]).max(1) as f64;
-                self.starts[i] + share * (self.starts[i + 1] - self.starts[i])
-            }
-            None => self.starts[i],
-        }
-    }
-    /// The segment that the next byte belongs to; one behind the last where all is there.
-    fn segment(&self) -> usize {
-        self.offsets.partition_point(|o| *o <= self.at).saturating_sub(1)
-    }
-
     /// Brings the clock to this moment: it may have run dry, or to the end, since the last event.
     fn advance(&mut self) {
         let Clock::Playing { since, from } = self.clock else { return };
@@ -243,7 +223,7 @@ impl Visit<'_> {
         if end - at >= RESUME_S || end >= self.content_s - 1e-6 {
             self.stalled(self.net.now() - since);
             self.clock = Clock::Playing { since: self.net.now(), from: at };
-            self.net.wake(self.net.now() + TICK_S, token::TICK);
+            self.tick_later();
         }
     }
     fn stalled(&mut self, seconds: f64) {
@@ -284,14 +264,7 @@ impl Visit<'_> {
                     self.net.wake(self.net.now() + PAINT_S, token::PAINT);
                 }
             }
-            For::App => {
-                self.app = true;
-                self.net.wake(self.net.now() + SHELL_EVERY_S, token::SHELL);
-                self.tick();
-                if self.video.is_some() {
-                    self.begin_video();
-                }
-            }
+            For::App => self.net.wake(self.net.now() + APP_S, token::APP_RUNS),
             For::Shell => {}
         }
     }
@@ -312,7 +285,17 @@ impl Visit<'_> {
                     false => drop(self.load(0)),
                 }
             }
-            token::TICK => self.tick(),
+            token::APP_RUNS => {
+                self.app = true;
+                self.net.wake(self.net.now() + SHELL_EVERY_S, token::SHELL);
+                if self.video.is_some() {
+                    self.begin_video();
+                }
+            }
+            token::TICK => {
+                self.ticking = false;
+                self.tick();
+            }
             token::APP => self.more(),
             token::PAINT => {
                 self.found.slide_s = Some(self.net.now());
@@ -358,77 +341,13 @@ impl Visit<'_> {
             }
             self.prefetch(wanted);
         }
-        if matches!(self.clock, Clock::Playing { .. }) {
+        self.tick_later();
+    }
+
+    fn tick_later(&mut self) {
+        if matches!(self.clock, Clock::Playing { .. }) && !self.ticking {
+            self.ticking = true;
             self.net.wake(self.net.now() + TICK_S, token::TICK);
         }
-    }
-
-    /// Asks for a slide; `None` where the browser has it.
-    fn load(&mut self, i: usize) -> Option<Request> {
-        self.slides[i] = true;
-        let bytes = self.lecture.slides[i].bytes;
-        (bytes > 0).then(|| self.ask(For::Slide(i), bytes))
-    }
-
-    /// Where the segment that is being fetched begins.
-    pub(super) fn have(&self) -> f64 {
-        self.starts[self.segment()]
-    }
-
-    fn prefetch(&mut self, wanted: usize) {
-        let short = self.have() - self.position() < SLIDES_AFTER_S && self.have() < self.lecture.duration_s() - 1.0;
-        if self.prefetching.is_some() || self.clock == Clock::Before || short {
-            return;
-        }
-        let until = self.position() + AHEAD_S;
-        let mut ahead = 0;
-        for i in wanted + 1..self.lecture.slides.len() {
-            let slide = self.lecture.slides[i];
-            ahead += slide.bytes;
-            if slide.start_s >= until || ahead > SLIDES_AHEAD {
-                return;
-            }
-            if !self.slides[i] {
-                self.prefetching = self.load(i);
-                return;
-            }
-        }
-    }
-
-    /// The next range of the voice, where one is due.
-    fn pump(&mut self) {
-        let k = self.segment();
-        let last = self.lecture.voice.len();
-        if self.range.is_some() || self.waits || self.at == 0 || k >= last {
-            return;
-        }
-        let position = self.position();
-        let left = self.starts[k] - position;
-        if left > AHEAD_S || (left > ENOUGH_S && !(self.seen && self.clock != Clock::Before)) {
-            return;
-        }
-        let mut to = k + 1;
-        while to < last && self.offsets[to + 1] - self.at <= CHUNK && self.starts[to] - position < AHEAD_S {
-            to += 1;
-        }
-        let body = self.offsets[to] - self.at;
-        self.range = Some(self.ask(For::Voice { from: self.at }, body));
-        self.heard_at = self.net.now();
-        self.asked_at = self.heard_at;
-        self.net.wake(self.heard_at + PATIENCE_S, token::QUIET);
-    }
-
-    fn quiet(&mut self) {
-        let Some(range) = self.range else { return };
-        let until = self.heard_at + PATIENCE_S;
-        if self.net.now() + 1e-6 < until {
-            return self.net.wake(until, token::QUIET);
-        }
-        self.net.cancel(range);
-        self.asked.remove(&range);
-        self.range = None;
-        self.waits = true;
-        self.tries += 1;
-        self.net.wake(self.net.now() + (0.5 * 2f64.powi(self.tries.min(6))).min(16.0), token::RETRY);
     }
 }

@@ -35,7 +35,6 @@ enum Stage {
     Script,
     Master,
     Playlist(usize),
-    Init(usize),
     Idle,
     Segment { level: usize, index: usize },
 }
@@ -43,6 +42,8 @@ enum Stage {
 pub(super) struct Video {
     stage: Stage,
     script: bool,
+    /// What a browser has once, it has: the multivariant playlist, each rung's, and its initialization section.
+    master: bool,
     abr: Abr,
     /// Bits a second that ranges of the voice brought.
     pub voice_bps: Option<f64>,
@@ -69,6 +70,7 @@ impl Video {
         Video {
             stage: Stage::Closed,
             script: false,
+            master: false,
             abr: Abr::new(BEGIN_BPS),
             voice_bps: None,
             known: vec![false; rungs],
@@ -145,11 +147,13 @@ impl Visit<'_> {
         let Some(v) = &mut self.video else { return };
         let begin = v.voice_bps.unwrap_or(v.abr.bps()).clamp(BPS.0, BPS.1);
         v.abr = Abr::new(begin);
-        (v.stage, v.next, v.loading, v.behind) = (Stage::Master, next, true, 0.0);
+        (v.next, v.loading, v.behind) = (next, true, 0.0);
         v.there = vec![None; segments];
-        v.known.fill(false);
-        v.begun.fill(false);
-        self.fetch(self.lecture.playlist_bytes);
+        v.stage = if v.master { Stage::Idle } else { Stage::Master };
+        match v.master {
+            true => self.load_pictures(),
+            false => self.fetch(self.lecture.playlist_bytes),
+        }
     }
 
     fn segment_of(&self, at: f64) -> usize {
@@ -172,11 +176,10 @@ impl Visit<'_> {
                 self.net.wake(now + COMPILE_S, token::COMPILED);
                 return;
             }
-            Stage::Master => v.stage = Stage::Idle,
+            Stage::Master => (v.master, v.stage) = (true, Stage::Idle),
             Stage::Playlist(level) => {
                 (v.known[level], v.abr.playlist_s, v.stage) = (true, now - v.asked_at, Stage::Idle);
             }
-            Stage::Init(level) => (v.begun[level], v.stage) = (true, Stage::Idle),
             Stage::Segment { level, index } => {
                 v.abr.loaded(v.first_at.unwrap_or(now) - v.asked_at, now - v.asked_at, bytes);
                 v.abr.level = level;
@@ -236,12 +239,16 @@ impl Visit<'_> {
         if ahead >= most {
             return;
         }
-        let (stage, bytes) = match (v.known[level], v.begun[level]) {
-            (false, _) => (Stage::Playlist(level), rung.playlist_bytes),
-            (true, false) => (Stage::Init(level), rung.init_bytes),
-            (true, true) => (Stage::Segment { level, index: v.next }, rung.bytes[v.next]),
+        let (stage, bytes) = match v.known[level] {
+            false => (Stage::Playlist(level), rung.playlist_bytes),
+            true => (Stage::Segment { level, index: v.next }, rung.bytes[v.next]),
         };
+        let begins = v.known[level] && !std::mem::replace(&mut v.begun[level], v.known[level]);
         v.stage = stage;
+        // Beside the segment, not before it.
+        if begins {
+            self.ask(For::Shell, rung.init_bytes);
+        }
         self.fetch(bytes);
     }
 
@@ -269,7 +276,7 @@ impl Visit<'_> {
         if (want != v.loading && !want) || silent {
             if let Some(request) = v.request.take() {
                 self.net.cancel(request);
-                if matches!(v.stage, Stage::Segment { .. } | Stage::Playlist(_) | Stage::Init(_)) {
+                if matches!(v.stage, Stage::Segment { .. } | Stage::Playlist(_)) {
                     v.stage = Stage::Idle;
                 }
             }
