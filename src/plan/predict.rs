@@ -1,5 +1,6 @@
-//! Predictions: bytes and CPU seconds; what a learner on each link class meets is told by `replay` from them. First estimates are from the recording's own
-//! bit rate and measured constants, then bytes from segments that were really made; the truth is in package.json afterwards.
+//! Predictions: bytes and CPU seconds; what a learner on each link class meets is told by `replay` from them. First estimates are
+//! from the recording's own bit rate and measured constants, then bytes from segments that were really made; the truth is in
+//! package.json afterwards.
 
 use super::{Part, Plan, Shape};
 use crate::probe::Source;
