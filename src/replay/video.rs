@@ -273,12 +273,11 @@ impl Visit<'_> {
             return;
         }
         let silent = v.request.is_some() && v.first_at.is_none() && now - v.asked_at > PATIENCE_S;
-        if (want != v.loading && !want) || silent {
-            if let Some(request) = v.request.take() {
-                self.net.cancel(request);
-                if matches!(v.stage, Stage::Segment { .. } | Stage::Playlist(_)) {
-                    v.stage = Stage::Idle;
-                }
+        let stop = silent || v.loading && !want;
+        if let Some(request) = v.request.take_if(|_| stop) {
+            self.net.cancel(request);
+            if matches!(v.stage, Stage::Segment { .. } | Stage::Playlist(_)) {
+                v.stage = Stage::Idle;
             }
         }
         v.loading = want;
