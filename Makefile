@@ -3,7 +3,7 @@
 CARGO ?= cargo
 RIVULET = target/release/rivulet
 .DEFAULT_GOAL := help
-.PHONY: help setup build fixtures demo test test-s3 lint corpus bench bench-camera bench-detect bench-link bench-memory bench-player bench-predict bench-publish bench-slides bench-startup bench-sync bench-uplink bench-voice cadence vendor clean-fixtures
+.PHONY: help setup build fixtures demo test test-s3 lint corpus bench bench-camera bench-detect bench-link bench-memory bench-player bench-predict bench-publish bench-replay bench-slides bench-startup bench-sync bench-uplink bench-voice cadence vendor clean-fixtures
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -60,6 +60,9 @@ bench-predict: build ## Bytes that the plan predicts against the encoder's (ARGS
 
 bench-publish: build ## Peak memory of publishing 20 GB to a bucket (ARGS=--short: 1 GB)
 	@RIVULET=$(RIVULET) benches/memory_publish.py $(ARGS)
+
+bench-replay: build fixtures ## What `replay` computes beside what Chromium measures (root; half an hour; ARGS='--hard --video': more)
+	@RIVULET=$(RIVULET) benches/replay.py $(ARGS)
 
 bench-slides: build ## Slide lectures: CPU, bytes, legibility and floor against ffmpeg 9's ladders (ARGS=--all: every lecture)
 	@RIVULET=$(RIVULET) benches/slides.py $(ARGS)

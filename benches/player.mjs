@@ -2,23 +2,28 @@
 //
 //   node player.mjs '{"url": ..., "tap": true, "profile": DIR, "watch_s": 0, "limit_s": 90, "flags": [...]}'
 //
+// With "mode": "auto" (or "=720p") the page is told to begin with video; with "log": true the line has every request's times;
+// with "warm": true the browser has shown a page and made a sound before, as on a phone that is in use.
+//
 // Time zero is the request for the page. Sound is speech energy that the element renders (a copy of its stream, measured), not
 // `playing`. A slide is a picture of at least 960 pixels' width in its natural size (the lecture has 1280), decoded and painted.
 
 import { createRequire } from "node:module";
 
 const { chromium } = createRequire(new URL("../tests/browser/package.json", import.meta.url))("playwright-core");
-const { url, tap, profile, watch_s, limit_s, flags } = JSON.parse(process.argv[2]);
+const { url, tap, profile, watch_s, limit_s, flags, mode, log, warm } = JSON.parse(process.argv[2]);
 
 // The one place that knows the page's names.
 const PLAY = "[data-play], #play";
 const SLIDE = "#slide, [data-slide], img.slide, .slide img";
 
-function watch({ slides }) {
+function watch({ slides, mode }) {
   if (window !== window.top) return;
+  // As if the learner had chosen it at an earlier visit.
+  if (mode && location.protocol !== "data:") localStorage.setItem(`rivulet:${location.pathname.replace(/^\/|\.html$/g, "")}`, JSON.stringify({ mode }));
   const LOUD = 0.003; // -50 dBFS: voices are at -16 LUFS, noise of a quiet room below -60.
   const LEGIBLE = 960;
-  const seen = (window.bench = { sound: null, slide: null, picture: null, stalls: 0, stall_s: 0, played_s: 0, ended: false });
+  const seen = (window.bench = { sound: null, slide: null, picture: null, stalls: 0, stall_s: 0, played_s: 0, ended: false, ways: {} });
   const now = () => performance.timeOrigin + performance.now();
   const elements = new Map();
   let context;
@@ -56,6 +61,13 @@ function watch({ slides }) {
   };
   document.addEventListener("play", (e) => listen(e.target), true);
 
+  // What is seen while it plays: a rung, where the page shows its video over the slide.
+  function way() {
+    const R = window.rivulet;
+    if (!R || !R.hls || !R.video.classList.contains("on")) return "voice and slides";
+    return (R.data.rungs[R.hls.currentLevel] || ["?"])[0];
+  }
+
   const wave = new Float32Array(1024);
   function loud(analyser) {
     analyser.getFloatTimeDomainData(wave);
@@ -90,6 +102,7 @@ function watch({ slides }) {
     // The clock of media moves in steps: a stand of a quarter of a second is a stall.
     if (moved > 0) {
       seen.played_s += moved;
+      seen.ways[way()] = (seen.ways[way()] || 0) + moved;
       still = 0;
       return;
     }
@@ -114,7 +127,19 @@ const page = context.pages()[0] || (await context.newPage());
 const faults = [];
 page.on("pageerror", (e) => faults.push(`script: ${e.message}`));
 page.on("crash", () => faults.push("the page crashed"));
-await page.addInitScript(watch, { slides: SLIDE });
+await page.addInitScript(watch, { slides: SLIDE, mode });
+
+if (warm) {
+  await page.goto("data:text/html,<!doctype html><p>1</p>");
+  await page.evaluate(async () => {
+    const context = new AudioContext();
+    const silence = new ConstantSourceNode(context, { offset: 0 });
+    silence.connect(context.destination);
+    silence.start();
+    await new Promise((done) => setTimeout(done, 2000));
+    await context.close();
+  });
+}
 
 // Bytes as the network brought them, with the time of each piece.
 const devtools = await context.newCDPSession(page);
@@ -123,10 +148,14 @@ let zero;
 await devtools.send("Network.enable");
 devtools.on("Network.requestWillBeSent", (e) => {
   zero ||= { monotonic: e.timestamp, wall: e.wallTime };
-  if (!requests.has(e.requestId)) requests.set(e.requestId, { url: e.request.url, type: e.type, pieces: [], total: null });
+  if (!requests.has(e.requestId)) requests.set(e.requestId, { url: e.request.url, type: e.type, range: e.request.headers.Range, asked: e.timestamp, pieces: [], total: null });
 });
 const piece = (id, at, bytes) => requests.get(id)?.pieces.push([at, bytes]);
-devtools.on("Network.responseReceived", (e) => piece(e.requestId, e.timestamp, e.response.encodedDataLength));
+devtools.on("Network.responseReceived", (e) => {
+  piece(e.requestId, e.timestamp, e.response.encodedDataLength);
+  const request = requests.get(e.requestId);
+  if (request) Object.assign(request, { connection: e.response.connectionId, headers: e.response.encodedDataLength, timing: e.response.timing });
+});
 devtools.on("Network.dataReceived", (e) => piece(e.requestId, e.timestamp, e.encodedDataLength));
 devtools.on("Network.loadingFinished", (e) => {
   const request = requests.get(e.requestId);
@@ -153,6 +182,12 @@ const after = (mark) => (mark && zero ? mark.at / 1000 - zero.wall : null);
 const sound_s = after(seen.sound);
 const until = sound_s === null ? Infinity : zero.monotonic + sound_s;
 const sum = (test, when = until) => [...requests.values()].filter(test).reduce((total, r) => total + arrived(r, when), 0);
+// Seconds from the request for the page.
+const told = ({ url, range, asked, pieces, total, finished, connection, headers, timing }) => {
+  const at = (t) => (t === undefined ? null : Math.round(1000 * (t - zero.monotonic)) / 1000);
+  const made = timing && timing.connectStart >= 0 ? [at(timing.requestTime + timing.connectStart / 1000), at(timing.requestTime + timing.connectEnd / 1000)] : null;
+  return { url, range, asked_s: at(asked), connected_s: made, answered_s: at(pieces[0]?.[0]), finished_s: at(finished), bytes: total, headers, connection };
+};
 console.log(JSON.stringify({
   sound_s,
   position_s: seen.sound?.position_s ?? null,
@@ -168,6 +203,8 @@ console.log(JSON.stringify({
   stall_s: seen.stall_s ?? 0,
   played_s: seen.played_s ?? 0,
   ended: seen.ended ?? false,
+  ways: seen.ways ?? {},
+  ...(log && { log: [...requests.values()].map(told) }),
   gave_up: gave_up || null,
   faults,
 }));

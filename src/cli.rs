@@ -14,6 +14,7 @@ mod prune;
 mod publish;
 mod recording;
 mod releases;
+mod replay;
 mod rollback;
 mod serve;
 mod studio;
@@ -56,6 +57,7 @@ enum Command {
     Clean(clean::Args),
     Check(check::Args),
     Serve(serve::Args),
+    Replay(replay::Args),
     /// Publish a course: encode what has changed, send what is missing, make it what learners see.
     Publish(publish::Args),
     /// The releases of a course, oldest first.
@@ -157,6 +159,7 @@ async fn dispatch(command: Command, printer: &Printer, ctx: &Ctx) -> Result<u8> 
         Command::Ingest(args) => ingest::run(args, printer, ctx).await,
         Command::Clean(args) => clean::run(args, printer, ctx).await,
         Command::Check(args) => check::run(args, printer, ctx).await,
+        Command::Replay(args) => replay::run(args, printer, ctx).await,
         Command::Serve(args) => serve::run(args, printer, ctx).await,
         Command::Publish(args) => publish::run(args, printer, ctx).await,
         Command::Releases(args) => releases::run(args, printer, ctx).await,

@@ -34,6 +34,7 @@
 //! | `gst` | what probe, voice and encode share of GStreamer: launching, errors, one stream chosen by its id |
 //! | [`voice`], [`encode`] | the lecture's sound in one pass; a plan to a package, chunk by chunk |
 //! | [`ingest`] | recordings watched until whole, copied, verified, drafted into a course |
+//! | [`replay`] | what a learner on a link would see of a lecture, computed |
 //! | [`pages`], [`publish`], [`serve`] | the learner's HTML; a course into a store; a store over HTTP |
 //! | [`cli`] | flags in, one library call, print |
 #![forbid(unsafe_code)]
@@ -63,6 +64,7 @@ pub mod profile;
 pub mod progress;
 pub mod publish;
 pub mod rate;
+pub mod replay;
 pub mod serve;
 pub mod store;
 pub mod timeline;

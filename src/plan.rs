@@ -7,9 +7,8 @@ mod predict;
 mod schedule;
 mod slides;
 
-pub use crate::link::{CLASSES, Class, class};
 pub use ladder::{Cadence, RungPlan, colour};
-pub use predict::{ClassPrediction, Weight, from_samples, samples};
+pub use predict::{Weight, from_samples, samples};
 pub use schedule::{Chunk, Part, Picture, Slot};
 pub use slides::SlidePlan;
 
@@ -83,7 +82,6 @@ pub struct Plan {
     /// Whether the recording has a voice.
     pub voice: bool,
     pub predicted_cpu_s: f64,
-    pub classes: Vec<ClassPrediction>,
     /// What makes each segment large.
     pub weights: Vec<Weight>,
     /// What the parts show.
@@ -165,7 +163,6 @@ pub fn plan(request: &Request) -> Result<Plan> {
         floor: request.floor.clone(),
         voice,
         predicted_cpu_s: 0.0,
-        classes: Vec::new(),
         weights,
         timelines,
         repairs: gather(request.sources, |s| &s.repairs),

@@ -13,6 +13,9 @@ pub struct Profile {
     pub name: String,
     pub description: String,
     pub classes: Vec<String>,
+    /// What learners on some of them are promised of every lecture. No part of the digest: a promise changes no byte.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub promises: Vec<Promise>,
     pub segments: Segments,
     pub chunks: Chunks,
     pub video: Video,
@@ -21,6 +24,19 @@ pub struct Profile {
     /// The ladder of lectures whose pictures are slides.
     pub slides: Slides,
     pub voice: Voice,
+}
+
+/// What a learner of voice and slides on a link of this class is promised; `replay` tells whether a lecture keeps it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Promise {
+    /// One of the profile's classes.
+    pub class: String,
+    /// Seconds from opening the link to the first sound, at most.
+    pub start_s: f64,
+    /// Seconds of stall in the whole lecture, at most.
+    #[serde(default)]
+    pub stall_s: f64,
 }
 
 /// Slide lectures: every rung can be read, low ones show fewer pictures at a higher CRF.
@@ -204,6 +220,10 @@ impl Profile {
         range("voice.aac.bitrate".into(), self.voice.aac.bitrate.bps() as f64, 16_000.0, 192_000.0);
         range("slides.least_s".into(), self.slides.least_s, self.segments.least_s, self.segments.most_s);
         range("slides.share".into(), self.slides.share, 0.0, 1.0);
+        for (i, promise) in self.promises.iter().enumerate() {
+            range(format!("promises[{i}].start_s"), promise.start_s, 0.5, 300.0);
+            range(format!("promises[{i}].stall_s"), promise.stall_s, 0.0, 3600.0);
+        }
         let most = self.video.max_frame_rate;
         for (table, list) in [("rungs", &self.rungs), ("slides.rungs", &self.slides.rungs)] {
             for (i, rung) in list.iter().enumerate() {
@@ -234,6 +254,16 @@ impl Profile {
                 faults.push(("classes".into(), format!("names \"{class}\", expected some of {}", known.join(", "))));
             }
         }
+        for (i, promise) in self.promises.iter().enumerate() {
+            let class = &promise.class;
+            if !self.classes.contains(class) {
+                let classes = self.classes.join(", ");
+                faults.push((format!("promises[{i}].class"), format!("is \"{class}\", expected one of the profile's classes: {classes}")));
+            }
+            if self.promises[..i].iter().any(|p| p.class == *class) {
+                faults.push((format!("promises[{i}].class"), format!("is \"{class}\" a second time, expected one promise a class")));
+            }
+        }
         faults.extend(order_faults(
             "rungs",
             &self.rungs,
@@ -256,9 +286,10 @@ impl Profile {
         faults
     }
 
-    /// Covers every value; part of the plan's digest.
+    /// Covers every value that decides a byte; part of the plan's digest. A promise is kept or broken by the same package.
     pub fn digest(&self) -> Digest {
-        Digest::of(serde_json::to_string(self).expect("a profile serialises").as_bytes())
+        let bytes = Profile { promises: Vec::new(), ..self.clone() };
+        Digest::of(serde_json::to_string(&bytes).expect("a profile serialises").as_bytes())
     }
 }
 
@@ -304,6 +335,29 @@ mod tests {
         let error = parse("x", &text, "mine.toml").unwrap_err();
         assert_eq!(error.what(), format!("mine.toml:{line}: rungs[1].crf is 99, expected 1 to 50"));
         assert_eq!(error.kind(), Kind::Usage);
+    }
+
+    #[test]
+    fn a_promise_is_of_one_of_the_profiles_classes_and_within_reason() {
+        let own = "[[promises]]\nclass = \"2g\"\nstart_s = 900.0\n";
+        let text = BUILT_IN[0].1.replacen("[segments]", &format!("{own}\n[segments]"), 1);
+        let nth = BUILT_IN[0].1.matches("[[promises]]").count();
+        let line = text.lines().position(|l| l == "start_s = 900.0").unwrap() + 1;
+        let error = parse("x", &text, "mine.toml").unwrap_err();
+        let lines: Vec<&str> = error.what().lines().collect();
+        assert_eq!(lines[0], format!("mine.toml:{line}: promises[{nth}].start_s is 900, expected 0.5 to 300"));
+        assert!(lines[1].starts_with(&format!("mine.toml:{}: promises[{nth}].class is \"2g\"", line - 1)), "{}", lines[1]);
+        let twice = BUILT_IN[0].1.replacen("[segments]", "[[promises]]\nclass = \"edge\"\nstart_s = 8.0\n[segments]", 1);
+        assert!(parse("x", &twice, "mine.toml").unwrap_err().what().contains("a second time"));
+    }
+
+    // Else a changed promise would have every lecture encoded and sent again.
+    #[test]
+    fn a_promise_is_no_part_of_the_digest() {
+        let with = load(DEFAULT).unwrap();
+        let without = Profile { promises: Vec::new(), ..with.clone() };
+        assert!(!with.promises.is_empty());
+        assert_eq!(with.digest(), without.digest());
     }
 
     #[test]

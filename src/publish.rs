@@ -6,6 +6,7 @@
 //! decide    what each lecture needs: encoding, or what the current release has
 //! job       one publication on its way: floors first, then all of it
 //! forecast  what it would do
+//! promise   what its profile promises of an encoded lecture, held
 //! blobs     a package becomes content-addressed objects; which of them the store lacks
 //! send      what it lacks goes out, of several lectures at once
 //! intent    who is at work on the store: publishers and those who delete keep out of each other's way
@@ -27,6 +28,7 @@ mod history;
 mod intent;
 mod job;
 mod lock;
+mod promise;
 mod prune;
 mod rename;
 mod send;
@@ -49,6 +51,7 @@ use crate::captions::Captions;
 use crate::course::Trims;
 use crate::error::{Error, Kind, Result};
 use crate::manifest::{Release, Source};
+use crate::profile::Promise;
 use crate::store::{BoxFuture, Store};
 use crate::units::Bitrate;
 use blobs::Known;
@@ -84,6 +87,8 @@ pub struct Packed {
     /// A part of the recording was lost; `warnings` say which.
     pub partial: bool,
     pub warnings: Vec<String>,
+    /// What its profile promises of it.
+    pub promises: Vec<Promise>,
     /// Dropped when the package has been sent: until then nobody else may change or free it.
     pub hold: Box<dyn Send + Sync>,
 }
@@ -97,6 +102,8 @@ pub trait Encoder: Send + Sync {
     /// A package of the lowest rung and the voice alone, which is there long before the rest; `None` where the lecture is so
     /// short that it is not worth a release of its own.
     fn floor<'a>(&'a self, request: &'a LectureRequest) -> BoxFuture<'a, Option<Packed>>;
+    /// The promises that the lecture is going to break, without encoding it; sentences.
+    fn foresee<'a>(&'a self, request: &'a LectureRequest) -> BoxFuture<'a, Vec<String>>;
 }
 
 /// How to publish.
@@ -108,6 +115,8 @@ pub struct Options {
     pub refresh: bool,
     /// Lectures that were withdrawn and are to be brought back.
     pub restore: Vec<String>,
+    /// Publish lectures that break a promise of their profile.
+    pub accept: bool,
     /// What the uplink carries; a forecast tells the time.
     pub uplink: Option<Bitrate>,
 }

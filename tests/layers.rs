@@ -54,6 +54,7 @@ const PURE: &[(&str, &[&str])] = &[
     ("package", &["tokio", "process", "net", "SystemTime", "Instant"]),
     ("captions", &["tokio", "fs", "process", "net", "thread", "SystemTime", "Instant"]),
     ("profile", &["tokio", "process", "net"]),
+    ("replay", &["tokio", "fs", "process", "thread", "SystemTime", "Instant"]),
 ];
 
 /// Every source file as (path below src/, code without comments and tests).

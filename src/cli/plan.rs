@@ -5,6 +5,7 @@ use super::recording::Recording;
 use crate::error::Result;
 use crate::plan::{Plan, Shape};
 use crate::progress::Ctx;
+use crate::replay::{self, OnClass};
 use crate::timeline::SpanKind;
 use crate::units::{Bytes, MediaTime};
 use serde::Serialize;
@@ -26,9 +27,22 @@ pub async fn run(args: Args, printer: &Printer, ctx: &Ctx) -> Result<u8> {
         true => encode.plan(&work, ctx).await?.plan,
         false => encode.predicted(&work, ctx).await?,
     };
+    let (classes, broken) = match plan.voice {
+        true => {
+            let lecture = replay::of_plan(&plan)?;
+            (replay::on_classes(&lecture, &plan.profile), replay::broken(&lecture, &plan.profile.promises))
+        }
+        false => {
+            ctx.note(format!("{}: it has no voice; what learners on slow links would meet is not computed", plan.title));
+            (Vec::new(), Vec::new())
+        }
+    };
+    for told in broken {
+        ctx.warn(format!("{} would break what profile {} promises: {told}", plan.title, plan.profile.name));
+    }
     match printer.json() {
-        true => printer.object(&Line::from(&plan)),
-        false => printer.data(&table(&plan)),
+        true => printer.object(&Line::of(&plan, &classes)),
+        false => printer.data(&table(&plan, &classes)),
     }
     Ok(0)
 }
@@ -52,7 +66,7 @@ struct Line<'a> {
     chunks: usize,
     predicted_cpu_s: f64,
     timeline: TimelineLine,
-    classes: &'a [crate::plan::ClassPrediction],
+    classes: &'a [OnClass],
     repairs: &'a [String],
     problems: &'a [String],
 }
@@ -147,8 +161,8 @@ struct RungLine<'a> {
     predicted_bytes: u64,
 }
 
-impl<'a> From<&'a Plan> for Line<'a> {
-    fn from(plan: &'a Plan) -> Self {
+impl<'a> Line<'a> {
+    fn of(plan: &'a Plan, classes: &'a [OnClass]) -> Self {
         let rung = |r: &'a crate::plan::RungPlan| RungLine {
             name: &r.name,
             codec: r.codec,
@@ -175,14 +189,14 @@ impl<'a> From<&'a Plan> for Line<'a> {
             chunks: plan.chunks.len(),
             predicted_cpu_s: plan.predicted_cpu_s,
             timeline: TimelineLine::from(plan),
-            classes: &plan.classes,
+            classes,
             repairs: &plan.repairs,
             problems: &plan.problems,
         }
     }
 }
 
-fn table(plan: &Plan) -> String {
+fn table(plan: &Plan, classes: &[OnClass]) -> String {
     let seconds = plan.duration().seconds();
     let per_hour = |bytes: u64| bytes as f64 / seconds.max(0.1) * 3600.0 / 1e6;
     let mut out = format!(
@@ -233,9 +247,13 @@ fn table(plan: &Plan) -> String {
         let found = misread.into_iter().chain(figure).collect::<String>();
         out += &format!("\n  floor at CRF {}: {} slide(s) looked at{found}\n", floor.crf, floor.samples);
     }
-    out += &format!("\n  {:<10}{:>8}{:>9}{:>9}{:>12}\n", "link", "rung", "start", "stalls", "data");
-    for c in &plan.classes {
-        out += &format!("  {:<10}{:>8}{:>7.1} s{:>7.1} s{:>12}\n", c.class, c.rung, c.start_s, c.stall_s, Bytes(c.bytes).to_string());
+    if !classes.is_empty() {
+        out += &format!("\n  {:<10}{:>9}{:>9}{:>12}   {}\n", "link", "start", "stalls", "data", "with video mostly");
+    }
+    for c in classes {
+        let start = c.start_s.map_or("never".to_string(), |s| format!("{s:.1} s"));
+        let broken = if c.kept == Some(false) { "; not what is promised" } else { "" };
+        out += &format!("  {:<10}{start:>9}{:>7.1} s{:>12}   {}{broken}\n", c.class, c.stall_s, Bytes(c.bytes).to_string(), c.rung);
     }
     for line in &plan.repairs {
         out += &format!("\n  repaired: {line}");

@@ -24,7 +24,8 @@ pub struct Args {
     /// For lectures that are encoded; others keep theirs only while it is the same.
     #[arg(long, default_value = "rural-3g")]
     profile: String,
-    /// Say what would be encoded and sent, and do nothing.
+    /// Say what would be encoded and sent, and which promises of the profile would be broken; send nothing. New recordings are
+    /// looked at, as publishing does.
     #[arg(long)]
     dry_run: bool,
     /// Most bits a second to send to a bucket, headers and all connections included: 512k, 2M. With --dry-run the time is told.
@@ -33,6 +34,10 @@ pub struct Args {
     /// Encode every lecture whose recording is here, changed or not (after an upgrade of rivulet).
     #[arg(long)]
     refresh: bool,
+    /// Publish lectures too that break what their profile promises to learners (docs/replay.md); without it such a lecture is an
+    /// error, and learners see what they saw before.
+    #[arg(long)]
+    accept: bool,
     /// New lectures of at least so many seconds are published with their floor first, to be watched while the rest is made;
     /// shorter ones are there whole within minutes.
     #[arg(long, value_name = "SECONDS", default_value_t = 300.0)]
@@ -60,7 +65,7 @@ pub async fn run(args: Args, printer: &Printer, ctx: &Ctx) -> Result<u8> {
         ctx: ctx.clone(),
     };
     let store = store::open(&args.to, Expect::NewOrStore, Via { ctx: ctx.clone(), uplink: args.uplink, work: args.work_dir })?;
-    let options = Options { profile: args.profile, refresh: args.refresh, restore: args.restore, uplink: args.uplink };
+    let options = Options { profile: args.profile, refresh: args.refresh, restore: args.restore, accept: args.accept, uplink: args.uplink };
     if args.dry_run {
         let forecast = publish::forecast(&args.course, &*store, encoder, &options, ctx).await?;
         match printer.json() {
@@ -108,6 +113,9 @@ fn would(forecast: &Forecast) -> String {
         if forecast.objects > 0 {
             lines.push(format!("and {} other files, {}", forecast.objects, Bytes(forecast.bytes)));
         }
+    }
+    for (id, told) in &forecast.broken {
+        lines.push(format!("{id} would break what its profile promises: {}", told.join("; ")));
     }
     if let Some(seconds) = forecast.uplink_s {
         let what = if forecast.encode.is_empty() { "at that rate" } else { "at that rate, without what is to be encoded" };

@@ -5,6 +5,7 @@ use crate::encode::{Done, Encode};
 use crate::error::Result;
 use crate::manifest::{Recording, Source};
 use crate::pipeline::Fragments;
+use crate::profile::Profile;
 use crate::progress::Ctx;
 use crate::publish::{Encoder, LectureRequest, Packed};
 use crate::store::BoxFuture;
@@ -41,11 +42,33 @@ impl Encoder for Studio {
     }
 
     fn encode<'a>(&'a self, request: &'a LectureRequest) -> BoxFuture<'a, Packed> {
-        Box::pin(async move { self.asked(request)?.run(&self.work, None, &self.ctx).await.map(packed) })
+        Box::pin(async move {
+            let asked = self.asked(request)?;
+            Ok(packed(asked.run(&self.work, None, &self.ctx).await?, &asked.profile))
+        })
     }
 
     fn floor<'a>(&'a self, request: &'a LectureRequest) -> BoxFuture<'a, Option<Packed>> {
-        Box::pin(async move { Ok(self.asked(request)?.floor(&self.work, self.floor_from_s, &self.ctx).await?.map(packed)) })
+        Box::pin(async move {
+            let asked = self.asked(request)?;
+            let done = asked.floor(&self.work, self.floor_from_s, &self.ctx).await?;
+            Ok(done.map(|d| packed(d, &asked.profile)))
+        })
+    }
+
+    fn foresee<'a>(&'a self, request: &'a LectureRequest) -> BoxFuture<'a, Vec<String>> {
+        Box::pin(async move {
+            let asked = self.asked(request)?;
+            if asked.profile.promises.is_empty() {
+                return Ok(Vec::new());
+            }
+            let plan = asked.plan(&self.work, &self.ctx).await?.plan;
+            if !plan.voice {
+                return Ok(Vec::new());
+            }
+            let lecture = crate::replay::of_plan(&plan)?;
+            Ok(crate::replay::broken(&lecture, &plan.profile.promises))
+        })
     }
 }
 
@@ -65,6 +88,7 @@ impl Studio {
 }
 
 /// The package stays in the work directory: the store gets its own copy. Until it was sent it is locked: `clean` would free it.
-fn packed(done: Done) -> Packed {
-    Packed { dir: done.dir, partial: done.partial, warnings: done.package.warnings, hold: Box::new(done.claim) }
+fn packed(done: Done, profile: &Profile) -> Packed {
+    let promises = profile.promises.clone();
+    Packed { dir: done.dir, partial: done.partial, warnings: done.package.warnings, promises, hold: Box::new(done.claim) }
 }

@@ -222,6 +222,7 @@ mod tests {
             cadence: crate::plan::Cadence { frame_rate: 13.0, motion_frame_rate: 13.0 },
             level: 11,
             predicted_bytes: 0,
+            predicted_segments: Vec::new(),
         };
         let settings = Settings::new(&Fragments::built_in(), &rung, "veryfast", "bt601").unwrap();
         let encode = || {

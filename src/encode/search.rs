@@ -314,6 +314,7 @@ mod tests {
             cadence: crate::plan::Cadence { frame_rate: 1.0, motion_frame_rate: 1.0 },
             level: 13,
             predicted_bytes: 0,
+            predicted_segments: Vec::new(),
         };
         let distance = |crf| {
             let shown = recode(&Fragments::built_in(), &floor, "medium", "bt709", &picture, crf).unwrap();

@@ -29,6 +29,9 @@ pub struct RungPlan {
     pub level: u32,
     /// An estimate from the recording's own bit rate; from sample segments where those were made.
     pub predicted_bytes: u64,
+    /// Pictures of each segment, where sample segments were made. Not written: it is no part of what was decided.
+    #[serde(skip)]
+    pub predicted_segments: Vec<u64>,
 }
 
 /// How many pictures a second a rung shows at most.
@@ -131,6 +134,7 @@ fn make(rung: &Rung, name: String, (width, height): (f64, f64), short: f64, fps:
         cadence: Cadence { frame_rate, motion_frame_rate: rung.motion_frame_rate.map_or(frame_rate, |most| most.min(frame_rate)) },
         level: 0,
         predicted_bytes: 0,
+        predicted_segments: Vec::new(),
     }
 }
 

@@ -1,30 +1,12 @@
-//! Predictions: bytes, CPU seconds, and what a learner on each link class meets. First estimates are from the recording's own
-//! bit rate and measured constants, then bytes from segments that were really made; the truth is in package.json afterwards.
+//! Predictions: bytes and CPU seconds; what a learner on each link class meets is told by `replay` from them. First estimates are
+//! from the recording's own bit rate and measured constants, then bytes from segments that were really made; the truth is in
+//! package.json afterwards.
 
 use super::{Part, Plan, Shape};
-use crate::link::{Class, class};
 use crate::probe::Source;
 use crate::timeline::Features;
 use crate::units::MediaTime;
 use serde::{Deserialize, Serialize};
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ClassPrediction {
-    pub class: String,
-    /// The rung that the link carries.
-    pub rung: String,
-    pub start_s: f64,
-    pub stall_s: f64,
-    /// Voice and pictures of the whole lecture.
-    pub bytes: u64,
-}
-
-/// Kilobytes of page, script and playlists before the first segment.
-const OVERHEAD_BYTES: f64 = 130_000.0;
-/// Round trips before media flows: name 1, TCP 1, TLS 1.3 1, page 1, script 1, master 1, media playlists 1, first segments 1.
-const START_ROUND_TRIPS: f64 = 8.0;
-/// The share of a link that one stream of segments gets.
-const USABLE: f64 = 0.85;
 
 /// CPU seconds per million pixels, measured on one core of a 2-core x86-64 server: H.264 decoding, scaling, x264 medium.
 const DECODE: f64 = 0.0022;
@@ -92,12 +74,12 @@ pub fn from_samples(plan: &mut Plan, measured: &[(usize, Vec<u64>)]) {
         let points: Vec<(Weight, f64)> = measured.iter().filter_map(|(s, bytes)| Some((plan.weights[*s], *bytes.get(r)? as f64))).collect();
         let (drawn, changed) = fit(&points);
         let known = |s: usize| measured.iter().find(|(i, _)| *i == s).and_then(|(_, bytes)| bytes.get(r)).map(|b| *b as f64);
-        let pictures: f64 = (0..plan.segments())
+        let pictures: Vec<f64> = (0..plan.segments())
             .map(|s| known(s).unwrap_or_else(|| drawn * plan.weights[s].drawn + changed * plan.weights[s].changed))
-            .sum();
-        plan.rungs[r].predicted_bytes = (pictures + container(plan, r)).round() as u64;
+            .collect();
+        plan.rungs[r].predicted_bytes = (pictures.iter().sum::<f64>() + container(plan, r)).round() as u64;
+        plan.rungs[r].predicted_segments = pictures.iter().map(|bytes| bytes.round() as u64).collect();
     }
-    classes(plan);
 }
 
 /// Bytes a unit of drawn and a unit of changed come to: least squares, neither below zero, and the sum of the measured exact.
@@ -156,32 +138,4 @@ pub fn predict(plan: &mut Plan, sources: &[Source]) {
         cpu += sources.iter().map(|s| s.frames_ns.len() as f64).sum::<f64>() * source_pixels / 1e6 * DECODE;
     }
     plan.predicted_cpu_s = (cpu * 10.0).round() / 10.0;
-    classes(plan);
-}
-
-/// What learners on each kind of link would meet.
-fn classes(plan: &mut Plan) {
-    let seconds = plan.duration().seconds();
-    let voice_bps = if plan.voice { plan.profile.voice.opus.bitrate.bps() as f64 * 1.06 } else { 0.0 };
-    let segment_s = seconds / plan.segments().max(1) as f64;
-    let rates: Vec<(String, f64)> =
-        plan.rungs.iter().map(|r| (r.name.clone(), r.predicted_bytes as f64 * 8.0 / seconds.max(0.1) + voice_bps)).collect();
-    plan.classes =
-        plan.profile.classes.iter().filter_map(|name| class(name)).map(|c| predict_class(c, &rates, seconds, segment_s)).collect();
-}
-
-fn predict_class(class: &Class, rates: &[(String, f64)], seconds: f64, segment_s: f64) -> ClassPrediction {
-    let usable = class.down_kbps * 1000.0 * USABLE * (1.0 - class.loss_percent / 100.0 * 5.0);
-    let floor = &rates[0];
-    let carried = rates.iter().rev().find(|(_, bps)| *bps <= usable).unwrap_or(floor);
-    let start_s = START_ROUND_TRIPS * class.rtt_ms / 1000.0 + (OVERHEAD_BYTES * 8.0 + floor.1 * segment_s) / usable;
-    let stall_s = (seconds * (carried.1 / usable - 1.0)).max(0.0);
-    let tenth = |x: f64| (x * 10.0).round() / 10.0;
-    ClassPrediction {
-        class: class.name.into(),
-        rung: carried.0.clone(),
-        start_s: tenth(start_s),
-        stall_s: tenth(stall_s),
-        bytes: (carried.1 * seconds / 8.0) as u64,
-    }
 }

@@ -9,7 +9,7 @@ use crate::manifest::to_json;
 use crate::progress::Ctx;
 use crate::store::Store;
 use serde::Serialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// What publishing would do: the `--json` line of `publish --dry-run`.
@@ -20,6 +20,9 @@ pub struct Forecast {
     /// Lectures that would be encoded; what they become is not in the numbers below.
     pub encode: Vec<String>,
     pub carried: Vec<String>,
+    /// Of lectures that would be encoded: the promises of their profile that they are predicted to break, sentences by id. Without
+    /// `--accept` publishing would fail.
+    pub broken: BTreeMap<String, Vec<String>>,
     /// Files that would be written as far as it is known before encoding: with nothing to encode, all of them.
     pub objects: u64,
     pub bytes: u64,
@@ -40,6 +43,16 @@ pub async fn forecast(file: &Path, store: &dyn Store, encoder: &dyn Encoder, opt
         }
     }
     let encode = job.ids(|c| matches!(c, Choice::Encode(_)));
+    let mut broken = BTreeMap::new();
+    for decided in &job.lectures {
+        if let Choice::Encode(request) = &decided.choice {
+            ctx.check()?;
+            let told = encoder.foresee(request).await?;
+            if !told.is_empty() {
+                broken.insert(decided.lecture.id.clone(), told);
+            }
+        }
+    }
     let mut known = 0;
     if encode.is_empty() {
         let mut release = job.content();
@@ -71,6 +84,7 @@ pub async fn forecast(file: &Path, store: &dyn Store, encoder: &dyn Encoder, opt
         course: job.course.id.clone(),
         encode,
         carried: job.ids(|c| matches!(c, Choice::Carry)),
+        broken,
         objects: would.objects,
         bytes: would.bytes,
         objects_known: known,

@@ -7,7 +7,7 @@ use super::decide::{self, Choice, Decided};
 use super::intent::{Held, Purpose};
 use super::send::Sending;
 use super::state::{self, Head};
-use super::{Encoder, MARGIN, Options, Packed, pages_missing, site, verify_all_there};
+use super::{Encoder, MARGIN, Options, Packed, pages_missing, promise, site, verify_all_there};
 use crate::course::{self, Course};
 use crate::error::{Error, Kind, Result};
 use crate::manifest::{self, FORMAT, Release, Stage, Tombstone};
@@ -195,6 +195,10 @@ impl<'a> Job<'a> {
             };
             let mut hold = None;
             if let Some(packed) = packed {
+                if let Err(e) = promise::hold(&packed, &id, self.options, self.ctx).await {
+                    failed.push((id, e));
+                    continue;
+                }
                 if packed.partial && !floor {
                     ctx.warn(format!("lecture \"{id}\" is published without a part: {}", packed.warnings.join("; ")));
                 }

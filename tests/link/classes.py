@@ -3,8 +3,8 @@
 import json
 import re
 
-# WebPageTest's and Facebook ATC's profiles; `weak-3g` and `good` are ours. The same as src/link.rs (a test compares them), with
-# the way up beside it: (kbit/s down, kbit/s up, round trip in ms, % of packets lost in each direction).
+# WebPageTest's and Facebook ATC's profiles; `weak-3g` and `good` are ours. The same as src/link.rs (a test compares them):
+# (kbit/s down, kbit/s up, round trip in ms, % of packets lost in each direction).
 CLASSES = {
     "2g": (35, 32, 1300, 0),
     "edge": (120, 100, 840, 1),

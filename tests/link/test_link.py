@@ -131,8 +131,8 @@ class Losses(unittest.TestCase):
 class Words(unittest.TestCase):
     def test_classes_are_those_of_the_program(self):
         text = (HERE.parent.parent / "src" / "link.rs").read_text()
-        found = re.findall(r'name: "([\w-]+)", down_kbps: ([\d.]+), rtt_ms: ([\d.]+), loss_percent: ([\d.]+)', text)
-        self.assertEqual({n: (float(d), float(r), float(l)) for n, d, r, l in found}, {n: (d, r, l) for n, (d, _, r, l) in classes.CLASSES.items()})
+        found = re.findall(r'name: "([\w-]+)", down_kbps: ([\d.]+), rtt_ms: ([\d.]+), loss_percent: ([\d.]+), up_kbps: ([\d.]+)', text)
+        self.assertEqual({n: (float(d), float(u), float(r), float(l)) for n, d, r, l, u in found}, classes.CLASSES)
 
     def test_rates_and_queues(self):
         self.assertEqual([classes.rate(t) for t in ("512k", "1.5M", "64000")], [512_000, 1_500_000, 64_000])

@@ -14,6 +14,8 @@ pub struct FakeEncoder {
     pub floors: Vec<&'static str>,
     /// Lectures of which a part is lost.
     pub partial: Vec<&'static str>,
+    /// What its profile promises of every lecture.
+    pub promises: Vec<crate::profile::Promise>,
     /// Held for each package until it was sent.
     pub held: std::sync::Arc<()>,
 }
@@ -26,6 +28,7 @@ impl FakeEncoder {
             broken: vec![],
             floors: vec![],
             partial: vec![],
+            promises: vec![],
             held: Default::default(),
         }
     }
@@ -52,9 +55,15 @@ impl Encoder for FakeEncoder {
             let partial = self.partial.contains(&request.lecture.as_str());
             if !dir.join("package.json").exists() {
                 let names = request.recordings.iter().map(|r| course::file_name(r)).collect::<Vec<_>>();
-                write_package(&dir, &source, &names, &request.captions, partial, "720p");
+                write_package(&dir, &source, &names, &request.captions, partial, "720p", !self.promises.is_empty());
             }
-            Ok(Packed { dir, partial, warnings: vec!["ten pictures were lost".into()], hold: Box::new(self.held.clone()) })
+            Ok(Packed {
+                dir,
+                partial,
+                warnings: vec!["ten pictures were lost".into()],
+                promises: self.promises.clone(),
+                hold: Box::new(self.held.clone()),
+            })
         })
     }
     fn floor<'a>(&'a self, request: &'a LectureRequest) -> BoxFuture<'a, Option<Packed>> {
@@ -67,10 +76,13 @@ impl Encoder for FakeEncoder {
             let dir = self.dir(&source).with_extension("floor");
             if !dir.join("package.json").exists() {
                 let names = request.recordings.iter().map(|r| course::file_name(r)).collect::<Vec<_>>();
-                write_package(&dir, &source, &names, &request.captions, false, "270p");
+                write_package(&dir, &source, &names, &request.captions, false, "270p", !self.promises.is_empty());
             }
-            Ok(Some(Packed { dir, partial: false, warnings: vec![], hold: Box::new(self.held.clone()) }))
+            Ok(Some(Packed { dir, partial: false, warnings: vec![], promises: self.promises.clone(), hold: Box::new(self.held.clone()) }))
         })
+    }
+    fn foresee<'a>(&'a self, request: &'a LectureRequest) -> BoxFuture<'a, Vec<String>> {
+        Box::pin(async move { Ok(self.promises.iter().map(|p| format!("{} on {}", request.lecture, p.class)).collect()) })
     }
 }
 
@@ -85,7 +97,7 @@ pub fn digest_recordings(request: &LectureRequest) -> Result<Source> {
     Ok(Source { recordings, profile: request.profile.clone(), profile_sha256, trims: request.trims, captions })
 }
 
-fn write_package(dir: &Path, source: &Source, names: &[String], captions: &[Captions], partial: bool, rung: &str) {
+fn write_package(dir: &Path, source: &Source, names: &[String], captions: &[Captions], partial: bool, rung: &str, voiced: bool) {
     let seed = serde_json::to_string(source).unwrap();
     let (video, voice) = (format!("{rung} video of {seed}"), format!("voice of {:?}", source.recordings));
     let media = |file: &str, n: usize| {
@@ -146,7 +158,12 @@ fn write_package(dir: &Path, source: &Source, names: &[String], captions: &[Capt
         average_bps: 1,
         peak_bps: 1,
         init_bytes: 4,
-        segments: vec![],
+        // What a page feeds, where somebody asks how it would play: one segment.
+        segments: if voiced {
+            vec![Segment { offset: 4, bytes: voice.len() as u64 - 4, duration: 48_000, sha256: Digest::of(b""), iframe_bytes: None }]
+        } else {
+            vec![]
+        },
     };
     let package = Package {
         left_out: vec![],
