@@ -33,6 +33,7 @@ async fn mirror(bench: &Bench) -> MemStore {
 /// again ends with the same bucket as if nothing had happened. Each request goes wrong in one way, the next in the next; with
 /// RIVULET_FAULTS=all (`make test-s3`) in every way.
 #[tokio::test]
+#[ignore = "takes minutes; `make test-s3` runs it"]
 async fn any_fault_of_any_request_is_healed_by_running_again() {
     let mut studio = Studio::new();
     studio.encoder.floors = vec!["a"];
