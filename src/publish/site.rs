@@ -119,14 +119,14 @@ pub(super) async fn refresh(store: &dyn Store, course: &str, ctx: &Ctx) -> Resul
             if settled == pointer {
                 break;
             }
-            match as_written(store, course, &all).await {
-                Ok(()) => {
+            match lost(store, course, &all).await? {
+                None => {
                     Settled::write(store, course, pointer).await?;
                     break;
                 }
-                Err(e) if round == ROUNDS => return Err(e),
+                Some(key) if round == ROUNDS => return Err(super::not_done(store, &key)),
                 // Lost by the service, or written over by somebody who does not know yet that the pointer has moved: once more.
-                Err(_) => now = state::pointers(store, ctx).await?,
+                Some(_) => now = state::pointers(store, ctx).await?,
             }
         }
         pointers = now;
@@ -148,7 +148,8 @@ async fn write(store: &dyn Store, course: &str, changes: Vec<Change>, sent: &mut
         _ => 4,
     };
     let (mut written, mut lists, mut gone) = (Vec::new(), Vec::new(), Vec::new());
-    let mut batches: Vec<(u8, Vec<(Key, Vec<u8>, Caching)>)> = Vec::new();
+    type Page = (Key, Vec<u8>, Caching);
+    let mut batches: Vec<(u8, Vec<Page>)> = Vec::new();
     for change in changes {
         match change {
             Change::Write(key, bytes, caching) => match batches.last_mut() {
@@ -163,7 +164,7 @@ async fn write(store: &dyn Store, course: &str, changes: Vec<Change>, sent: &mut
         if of == 5 || (of > 0 && written.iter().any(|key| sort(key) == 0)) {
             all_there(store, course, &mut written).await?;
         }
-        let put = |(key, bytes, caching): (Key, Vec<u8>, Caching)| async move {
+        let put = |(key, bytes, caching): Page| async move {
             store.put(&key, Body::Bytes(&bytes), caching, Precondition::None).await?;
             Ok::<_, Error>((key, bytes))
         };
@@ -206,15 +207,15 @@ async fn all_there(store: &dyn Store, course: &str, written: &mut Vec<Key>) -> R
     Ok(())
 }
 
-/// Fails (`Unavailable`) where one of these is not there with these bytes.
-async fn as_written(store: &dyn Store, course: &str, all: &Written) -> Result<()> {
+/// The first of these that is not there with these bytes.
+async fn lost(store: &dyn Store, course: &str, all: &Written) -> Result<Option<Key>> {
     let there = Listing::of(store, course).await?;
     for (key, bytes) in all {
         if !there.has(store, key, bytes).await? {
-            return Err(super::not_done(store, key));
+            return Ok(Some(key.clone()));
         }
     }
-    Ok(())
+    Ok(None)
 }
 
 /// What a course's folder holds, by one list.
