@@ -81,6 +81,7 @@ fn between_changes(frames_ns: &[u64], features: &crate::timeline::Features) -> V
 
 /// Repeats right at the start, as close as pictures may ever be. Tools that guess a frame rate from the first seconds (ffmpeg)
 /// would else take a still start for one picture a second, and complain of all that comes closer.
+/// Chromium does not begin to play what has less than some five pictures in all: a title card over three seconds of voice.
 const OPENING: u64 = 3;
 
 /// Every picture of a part on every rung. `cuts` are the segments' starts: all rungs show a picture there.
@@ -88,7 +89,7 @@ pub fn slots(layout: &Layout, shown: &[Shown], cuts: &[MediaTime]) -> Vec<Slot> 
     let end = layout.part.end();
     let widest = (MediaTime::HZ as f64 / layout.profile.video.least_frame_rate).round() as u64;
     let mut must: Vec<MediaTime> = cuts.to_vec();
-    if layout.part.offset == MediaTime::ZERO && layout.part.pictures.is_some() {
+    if layout.part.offset == MediaTime::ZERO {
         let close = MediaTime::HZ as f64 / layout.profile.video.max_frame_rate;
         let opening = (1..=OPENING).map(|k| MediaTime::from_ticks((close * k as f64).round() as u64));
         // Where pictures come as close anyway nothing is added.

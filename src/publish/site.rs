@@ -134,8 +134,8 @@ pub(super) async fn refresh(store: &dyn Store, course: &str, ctx: &Ctx) -> Resul
     Ok(sent)
 }
 
-/// What was written last under each key.
-type Written = BTreeMap<Key, Vec<u8>>;
+/// What was written last under each key; nothing where it was deleted.
+type Written = BTreeMap<Key, Option<Vec<u8>>>;
 
 /// Does the changes in their order; those of one sort side by side. Notes them in `all`.
 async fn write(store: &dyn Store, course: &str, changes: Vec<Change>, sent: &mut Sent, all: &mut Written) -> Result<()> {
@@ -176,7 +176,7 @@ async fn write(store: &dyn Store, course: &str, changes: Vec<Change>, sent: &mut
             if of == 5 {
                 lists.push((key.clone(), bytes.clone()));
             }
-            all.insert(key, bytes);
+            all.insert(key, Some(bytes));
         }
     }
     for key in gone {
@@ -187,7 +187,7 @@ async fn write(store: &dyn Store, course: &str, changes: Vec<Change>, sent: &mut
             }
         }
         store.delete(&key).await?;
-        all.remove(&key);
+        all.insert(key, None);
     }
     Ok(())
 }
@@ -207,11 +207,15 @@ async fn all_there(store: &dyn Store, course: &str, written: &mut Vec<Key>) -> R
     Ok(())
 }
 
-/// The first of these that is not there with these bytes.
+/// The first of these that is not there with these bytes, or is there although it was deleted.
 async fn lost(store: &dyn Store, course: &str, all: &Written) -> Result<Option<Key>> {
     let there = Listing::of(store, course).await?;
     for (key, bytes) in all {
-        if !there.has(store, key, bytes).await? {
+        let as_it_should = match bytes {
+            Some(bytes) => there.has(store, key, bytes).await?,
+            None => !there.0.contains_key(key),
+        };
+        if !as_it_should {
             return Ok(Some(key.clone()));
         }
     }
