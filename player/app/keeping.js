@@ -174,7 +174,7 @@ async function contact() {
   const buried = (l) => withdrawn && withdrawn.some((t) => is(l, t.lecture) && !(l.release >= t.restored));
   const gone = mine.filter((l) => (listed && !listed.some((row) => is(l, row[0]))) || buried(l)).map((l) => l.id);
   for (const id of gone) await drop(id);
-  await keepWords(list).catch(() => {});
+  if (listed) await keepWords(listed).catch(() => {});
   return gone;
 }
 
