@@ -176,7 +176,7 @@ pub fn plan(request: &Request) -> Result<Plan> {
 /// Seconds of pictures, and lines of each, below which nothing is a slide lecture: what stands for a moment costs a rate that no
 /// thin link carries, and letters in so few lines cannot be read.
 const LEAST_SLIDES_S: f64 = 4.0;
-const LEAST_SLIDES_LINES: f64 = 200.0;
+const LEAST_SLIDES_LINES: f64 = 300.0;
 
 /// Slides, where they stand for most of the time that has pictures, and are large enough to be read.
 fn shape(profile: &Profile, sources: &[Source], parts: &[Part], timelines: &[Timeline]) -> Shape {

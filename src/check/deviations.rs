@@ -116,7 +116,7 @@ const KNOWN: &[Known] = &[
     Known {
         rule: "apple-9.21",
         // A recording of a moment is one keyframe and little else: its rate says nothing.
-        holds: |p| floor_cap_bps(p) > 192_000 || p.duration_s < super::progressive::SHORT_S,
+        holds: |p| floor_cap_bps(p) > 192_000 || p.duration_s < 4.0,
         reason: "the profile is not for cellular links that thin, or the recording is only seconds long",
         cost: |p| {
             format!(

@@ -9,9 +9,6 @@ use super::measure::{Container, Media, Subject, Use};
 /// Encoder delay is at most 2112 samples at 16 kHz (132 ms); more is a cut, not a delay.
 const MOST_PRIMING_S: f64 = 0.25;
 
-/// Level 3.0 and what lies below shuts no device out: Apple's oldest, and every phone with Baseline, decode it.
-const EVERYWHERE: u8 = 30;
-
 pub(super) fn check(subject: &Subject, sink: &mut Sink) {
     for media in subject.media.iter().filter(|m| m.container == Container::Fmp4 && m.used != Use::Subtitles) {
         if media.used != Use::IFrames {
@@ -113,7 +110,7 @@ fn video(media: &Media, track: &Track, sink: &mut Sink) {
         }
         let rate = media.frame_rate().unwrap_or(0.0);
         let peak = media.peak_bps();
-        if let Some(least) = avc::least_level(sps, rate, peak).filter(|least| *least < sps.level && sps.level > EVERYWHERE) {
+        if let Some(least) = avc::least_level(sps, rate, peak).filter(|least| *least < sps.level) {
             sink.add(
                 "apple-1.11",
                 at,

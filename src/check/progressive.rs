@@ -254,9 +254,7 @@ pub(super) fn parts(package: &Package, subject: &Subject, sink: &mut Sink) {
             sink.add("rivulet-parts", name, if sound { "it has sound" } else { "it has no sound" });
         }
         let peak = multi.playlist.variants.iter().filter_map(|v| v.attributes.number::<u64>("BANDWIDTH")).min();
-        if let Some(peak) =
-            peak.filter(|p| name == "floor.m3u8" && package.is_slides() && package.duration_s >= SHORT_S && *p > FLOOR_PEAK_BPS)
-        {
+        if let Some(peak) = peak.filter(|p| name == "floor.m3u8" && package.is_slides() && *p > FLOOR_PEAK_BPS) {
             let message = format!(
                 "BANDWIDTH of a slide lecture's floor is {:.1} kbit/s, at most {} is the aim",
                 peak as f64 / 1e3,
@@ -269,5 +267,3 @@ pub(super) fn parts(package: &Package, subject: &Subject, sink: &mut Sink) {
 
 /// Design 4.7, for slide lectures.
 const FLOOR_PEAK_BPS: u64 = 100_000;
-/// A first picture over less than this is no rate that players could choose by.
-pub(super) const SHORT_S: f64 = 4.0;

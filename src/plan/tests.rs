@@ -244,7 +244,7 @@ proptest! {
         let still = if shown { Shape::Slides } else { Shape::Card };
         // Too short, or too small to be read: moving, whatever the profile says.
         let pictures: u64 = plan.parts.iter().filter(|p| p.pictures.is_some()).map(|p| p.end().since(p.offset)).sum();
-        let little = pictures < 4 * MediaTime::HZ || width.min(height) < 200;
+        let little = pictures < 4 * MediaTime::HZ || width.min(height) < 300;
         prop_assert!(share != 0.0 || plan.shape == still || little && plan.shape == Shape::Motion);
         prop_assert!(share != 2.0 || plan.shape != Shape::Slides);
         // Slides lie within the lecture, in order, and their stills are pictures of their file.
