@@ -166,15 +166,15 @@ async function contact() {
   const mine = (await keptLectures()).filter((l) => l.id.startsWith(`${data.course}/`));
   if (data.lecture && navigator.serviceWorker.controller) mine.push({ id: R.id, release: data.release });
   if (!mine.length) return [];
-  const ask = (address, name) => fetch(address, { cache: "no-cache" }).then((a) => a.ok && a.json()).then((a) => Array.isArray(a[name]) && a[name]).catch(() => false);
+  const ask = (address, name) => fetch(address, { cache: "no-cache" }).then((a) => a.ok && a.json()).then((a) => Array.isArray(a[name]) && a).catch(() => false);
   const pointer = `../courses/${encodeURIComponent(data.course)}/current.json`;
-  const [listed, withdrawn] = await Promise.all([ask("search.json", "lectures"), ask(pointer, "withdrawn")]);
+  const [list, current] = await Promise.all([ask("search.json", "lectures"), ask(pointer, "withdrawn")]);
   const is = (l, lecture) => l.id === `${data.course}/${lecture}`;
   // A lecture that was brought back is another one than the copy of before.
-  const buried = (l) => withdrawn && withdrawn.some((t) => is(l, t.lecture) && !(l.release >= t.restored));
-  const gone = mine.filter((l) => (listed && !listed.some((row) => is(l, row[0]))) || buried(l)).map((l) => l.id);
+  const buried = (l) => current && current.withdrawn.some((t) => is(l, t.lecture) && !(l.release >= t.restored));
+  const gone = mine.filter((l) => (list && !list.lectures.some((row) => is(l, row[0]))) || buried(l)).map((l) => l.id);
   for (const id of gone) await drop(id);
-  if (listed) await keepWords(listed).catch(() => {});
+  if (list) await keepWords(list);
   return gone;
 }
 

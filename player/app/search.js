@@ -13,7 +13,7 @@ function text(name) {
 async function keepWords(list) {
   const cache = await caches.open("rivulet-shell-1");
   const folder = new URL("./", location).href;
-  await cache.put(`${folder}search.json`, new Response(JSON.stringify(list)));
+  await cache.put(`${folder}search.json`, new Response(JSON.stringify(list))).catch(() => {});
   const listed = list.lectures.map((l) => folder + l[2]);
   for (const { url } of await cache.keys()) if (url.startsWith(`${folder}search-`) && !listed.includes(url)) await cache.delete(url);
 }
