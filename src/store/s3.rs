@@ -6,6 +6,7 @@
 //! live     single requests with checksums; retry, errors
 //! parts    large objects in parts; journal: what outlives this process; tidy: uploads that nobody goes on with
 //! body     streams, checksums, gzip
+//! conditions: whether the service keeps conditional writes apart
 //! ```
 //!
 //! Text is stored as gzip under `Content-Encoding: gzip`, always the same bytes for the same text, and handed out plain; so
@@ -14,6 +15,7 @@
 #[cfg(test)]
 pub mod bench;
 mod body;
+mod conditions;
 mod errors;
 mod journal;
 mod lanes;
@@ -178,46 +180,6 @@ impl S3Store {
             None => self.look(key).await?.ok_or_else(|| Error::new(Kind::Corrupt, format!("{key} was taken and is not there"))),
         }
     }
-
-    /// Whether the service refuses a put whose condition does not hold: some answer 200 and overwrite. Asked once, with a
-    /// scratch object.
-    async fn probe(&self) -> Result<Conditions> {
-        let live = self.live().await?;
-        let name = live.place.full(&format!("blobs/probe/{:016x}.bin", live.retry.random()));
-        let labels = Labels { content_type: "application/octet-stream", caching: Caching::Revalidate, packed_from: None };
-        let put = async |bytes: &'static [u8], when: Precondition| {
-            let payload = Payload::Bytes(bytes.into());
-            live.put(&name, &payload, &Sums::of(bytes), &labels, &when).await
-        };
-        let probed = async {
-            match put(b"probe", Precondition::Absent).await {
-                Ok(_) => {}
-                Err(f) if matches!(f.status, 400 | 501) => return Ok(Conditions::Ignored),
-                Err(f) => return Err(f),
-            }
-            for wrong in [Precondition::Absent, Precondition::Version("00000000000000000000000000000000".into())] {
-                match put(b"again", wrong).await {
-                    Err(f) if f.error.kind() == Kind::Conflict => {}
-                    Err(f) if !matches!(f.status, 400 | 501) => return Err(f),
-                    _ => return Ok(Conditions::Ignored),
-                }
-            }
-            Ok(Conditions::Honoured)
-        };
-        let found = probed.await;
-        // Also where the probe failed; a scratch object that stays is taken away by `prune`.
-        let removed =
-            live.call("s3:DeleteObject", &name, || live.client.delete_object().bucket(&live.place.bucket).key(&name).send()).await;
-        let found = found.map_err(|f| f.error)?;
-        removed.map_err(|f| f.error)?;
-        if found == Conditions::Ignored {
-            self.via.ctx.note(format!(
-                "{} does not keep conditional writes apart; a lock object keeps authors apart instead (docs/s3.md)",
-                live.access.host()
-            ));
-        }
-        Ok(found)
-    }
 }
 
 /// What a put has become before anything is sent.
@@ -350,7 +312,7 @@ impl Store for S3Store {
         Box::pin(async move { tidy::tidy(self.live().await?).await })
     }
     fn conditions<'a>(&'a self) -> BoxFuture<'a, Conditions> {
-        Box::pin(async move { self.conditions.get_or_try_init(|| self.probe()).await.copied() })
+        Box::pin(async move { self.conditions.get_or_try_init(async || conditions::probe(self.live().await?).await).await.copied() })
     }
     fn packs(&self, key: &Key) -> bool {
         key.is_text()
