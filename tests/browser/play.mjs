@@ -17,10 +17,12 @@ function watch(hls) {
   const text = (d) => `hls.js ${d.details}${d.reason ? `: ${d.reason}` : ""}${d.error ? ` (${d.error.message})` : ""}`;
   // At 16 times the speed a busy machine's decoder runs dry, and a track may begin a frame late. Everything else is a fault,
   // even where hls.js gets round it: of a bad segment it takes another rung.
-  const expected = ["bufferStalledError", "bufferNudgeOnStall", "bufferSeekOverHole"];
+  const expected = ["bufferStalledError", "bufferNudgeOnStall", "bufferSeekOverHole", "aborted"];
   hls.on("hlsError", (_, d) => {
     if (d.fatal) log.fatal = true;
-    (!d.fatal && expected.includes(d.details) ? log.warnings : log.errors).push(text(d));
+    // A change of level stops its own requests, or fetches again what had just come; a segment that is empty does not grow the second time either.
+    const again = d.details === "bufferAppendNoProgress" && d.appendsWithoutProgress === 1;
+    (!d.fatal && (again || expected.includes(d.details)) ? log.warnings : log.errors).push(text(d));
   });
   hls.on("hlsFragBuffered", (_, d) => {
     if (d.frag.type !== "main") return;
