@@ -1,22 +1,20 @@
 // Stands in the page, after everything that is seen, behind the first bytes of the voice. It plays those at the tap, fetches
-// the first slide, then the rest of the script, and feeds the voice in byte ranges from then on: nothing that is asked
+// the rest of the script after the first slide, and feeds the voice in byte ranges from then on: nothing that is asked
 // for here is fetched twice, and nothing is thrown away.
 (() => {
   "use strict";
   const $ = (id) => document.getElementById(id);
-  const data = JSON.parse($("data").textContent);
+  const R = window.rivulet;
+  const { data, memory, from } = R;
   const voice = JSON.parse($("voice").textContent);
-  const [audio, video, play, image] = ["audio", "video", "play", "slide"].map($);
+  const [audio, video, play] = ["audio", "video", "play"].map($);
   const heard = voice.uri || voice.native;
-  const key = `rivulet:${data.course}/${data.lecture}`;
-  let memory = {};
-  try {
-    memory = JSON.parse(localStorage.getItem(key)) || {};
-  } catch (e) {
-    // Storage is forbidden: every visit is the first.
-  }
-  const R = (window.rivulet = {
-    data, voice, audio, video, key, memory,
+  // Three letters of four bytes are left of the voice's first bytes when they are packed. What comes in no time says nothing.
+  const took = performance.now() - R.begun;
+  const rate = took > 500 ? (6 * (voice.head || "").length) / (took / 1000) : R.bps;
+  const thin = rate < R.thin;
+  Object.assign(R, {
+    voice, audio, video,
     clock: heard ? audio : video,
     // Seconds of voice to have ahead. Half a minute rides out a tunnel, four minutes most of an outage.
     ahead: 240,
@@ -25,26 +23,17 @@
     // Bits a second that arrived lately; 0: not known.
     bps: 0,
     // Where it is to go on when the clock can be set; null: it was set.
-    pending: 0,
+    pending: from,
     // Gives bytes that are kept on the device, from and up to; set by the rest of the script.
     local: null,
     // Hears what goes wrong ("lost", "refused") and that it goes on ("").
     tell() {},
-    pump() {},
+    more,
   });
-  if (/[?&]embed\b/.test(location.search)) document.body.classList.add("embed");
-  // A link may name a place; else where the learner left.
-  const linked = /^#t=(\d+)$/.exec(location.hash);
-  const left = linked ? Number(linked[1]) : memory.t > 5 ? memory.t : 0;
-  const from = left < data.duration - 5 ? left : 0;
-  R.pending = from;
   R.clock.addEventListener("loadedmetadata", () => {
     if (R.pending) R.clock.currentTime = R.pending;
     R.pending = null;
   });
-  const index = data.slides.reduce((found, s, i) => (s[0] <= from + 0.05 ? i : found), 0);
-  // Until the first slide is there, the voice takes no more than it needs.
-  R.seen = !data.slides.length;
 
   function more() {
     if (R.asked) return;
@@ -57,16 +46,6 @@
       setTimeout(more, 5000);
     };
     document.head.append(script);
-  }
-  function look() {
-    if (R.seen || image.src) return;
-    image.onload = image.onerror = (e) => {
-      R.seen = true;
-      if (e.type === "load") R.shown = index;
-      more();
-      R.pump();
-    };
-    image.src = data.slides[index][1];
   }
 
   function feed() {
@@ -196,9 +175,11 @@
         // Kept on the device: the rest of the script knows where.
         if (memory.kept && !R.local) break;
         const left = starts[k] - audio.currentTime;
-        if (left > R.ahead || (left > 5 && !(R.seen && R.started))) break;
+        // While the first slide comes the voice has what it needs, and no more: on a thin link enough to outlast the slide.
+        const first = !(R.seen && R.started);
+        if (left > R.ahead || (left > (thin ? 12 : 5) && first)) break;
         let to = k + 1;
-        while (to < last && offsets[to + 1] - at <= R.chunk && starts[to] - audio.currentTime < R.ahead) to += 1;
+        while (to < last && offsets[to + 1] - at <= (first ? R.chunk / 8 : R.chunk) && starts[to] - audio.currentTime < R.ahead) to += 1;
         try {
           await fetched(offsets[to]);
         } catch (e) {
@@ -238,6 +219,7 @@
       at = first + head.length;
       running = false;
       R.pump();
+      if (!R.thrifty) R.show();
     }, { once: true });
     audio.src = URL.createObjectURL(source);
   }
@@ -251,21 +233,20 @@
   }
   if (voice.uri && window.MediaSource && MediaSource.isTypeSupported(voice.type)) feed();
   else if (heard) plain();
-  R.from = from;
   R.start = () => {
     R.started = true;
     play.hidden = true;
-    look();
+    R.pump();
+    R.show();
     if (!heard) return more();
     // Refused if the tap is forgotten: then the learner taps again.
     const playing = audio.play();
     if (playing) playing.catch(() => (play.hidden = !audio.paused));
-    R.pump();
   };
   play.onclick = () => R.start();
   play.hidden = false;
-  const thrifty = navigator.connection && navigator.connection.saveData;
-  if (!thrifty && !memory.kept) look();
-  if (thrifty || memory.kept || R.seen) more();
+  if (R.thrifty || R.seen) more();
+  // A thin link brings the voice first: the slide is asked for when that is.
+  if (!R.thrifty && !(thin && R.have)) R.show();
   setTimeout(more, 10000);
 })();

@@ -11,6 +11,7 @@ mod request;
 mod tls;
 
 pub use near::Near;
+pub use tls::RECORD_BYTES;
 
 use crate::error::{Error, Kind, Result, ResultExt};
 use crate::package::{Package, progressive};

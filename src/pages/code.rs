@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 /// The loader and the style stand in every page: a first visit is one request before the voice is heard.
+static FIRST: LazyLock<String> = LazyLock::new(|| strip(include_str!("../../player/first.js")));
 static LOADER: LazyLock<String> = LazyLock::new(|| strip(include_str!("../../player/loader.js")));
 static STYLE: LazyLock<String> = LazyLock::new(|| strip(include_str!("../../player/page.css")));
 static LECTURE_STYLE: LazyLock<String> = LazyLock::new(|| strip(include_str!("../../player/lecture.css")));
@@ -25,7 +26,12 @@ const APP: [&str; 9] = [
     include_str!("../../player/app/lists.js"),
 ];
 
-/// The inline script, as it stands in the page.
+/// The inline script before the voice's first bytes, as it stands in the page.
+pub fn first() -> &'static str {
+    &FIRST
+}
+
+/// The one behind them.
 pub fn loader() -> &'static str {
     &LOADER
 }
@@ -64,14 +70,22 @@ fn said(source: &str) -> BTreeSet<String> {
 pub fn csp() -> &'static str {
     static CSP: LazyLock<String> = LazyLock::new(|| {
         format!(
-            "default-src 'self'; script-src 'self' 'sha256-{}'; style-src 'self' 'sha256-{}' 'sha256-{}'; img-src 'self' data: blob:; \
-             media-src 'self' blob: data:; worker-src 'self' blob:; object-src 'none'; base-uri 'none'; form-action 'none'",
+            "default-src 'self'; script-src 'self' 'sha256-{}' 'sha256-{}'; style-src 'self' 'sha256-{}' 'sha256-{}'; {MEDIA}",
+            sha256(first()),
             sha256(loader()),
             sha256(style()),
             sha256(lecture_style())
         )
     });
     &CSP
+}
+
+const MEDIA: &str = "img-src 'self' data: blob:; media-src 'self' blob: data:; worker-src 'self' blob:; object-src 'none'; base-uri 'none'; form-action 'none'";
+
+/// The same without the digests, for the header of a page that lies in a store: it may be from another version of this program
+/// than the one that serves it, and its own `<meta>` names its own.
+pub fn csp_of_any_version() -> String {
+    format!("connect-src 'self'; font-src 'none'; {MEDIA}")
 }
 
 /// What all pages share, at the root of the store: `app-*.js` and `hls-*.js` named by digest, and `sw.js`, whose name must stay.
@@ -142,8 +156,11 @@ mod tests {
     #[test]
     fn the_pages_own_code_is_small() {
         let app = &assets()[0];
-        let (inline, style, rest) =
-            (gzip(loader().as_bytes()), gzip(style().as_bytes()) + gzip(lecture_style().as_bytes()), gzip(&app.bytes));
+        let (inline, style, rest) = (
+            gzip(first().as_bytes()) + gzip(loader().as_bytes()),
+            gzip(style().as_bytes()) + gzip(lecture_style().as_bytes()),
+            gzip(&app.bytes),
+        );
         println!("compressed: loader {inline}, style {style}, app {rest} bytes");
         assert!(inline <= 4_000, "{inline}");
         assert!(inline + style + rest <= 20_000, "{}", inline + style + rest);

@@ -1,7 +1,7 @@
 //! The page that plays one lecture, in a course or of a bare package. `?embed` in its address leaves the player alone: for
 //! frames in other sites.
 
-use super::code::{list_words, loader};
+use super::code::{first, list_words, loader};
 use super::html::{Head, LECTURE, document, escape, isolate, part, safe_uri};
 use super::media::script_json;
 use super::words::Words;
@@ -257,7 +257,8 @@ fn downloads(lecture: &LectureView, words: &Words) -> String {
     out + "</ul>\n</section>\n"
 }
 
-/// The data, the first bytes of the voice, and the script that plays them: last, when all that is seen has come.
+/// The data, the script that asks for the first slide, the first bytes of the voice, and the script that plays them: last, when
+/// all that is seen has come.
 fn scripts(course: Option<&CourseView>, lecture: &LectureView, words: &Words, root: &str, names: &Names) -> String {
     let Some(_) = safe_uri(&lecture.master_uri) else { return String::new() };
     let about: Value = json!({
@@ -277,8 +278,9 @@ fn scripts(course: Option<&CourseView>, lecture: &LectureView, words: &Words, ro
         "worker": course.map(|_| format!("{root}{}", names.worker)),
     });
     format!(
-        "<script type=\"application/json\" id=\"data\">{}</script>\n<script type=\"application/json\" id=\"voice\">{}</script>\n<script>{}</script>\n",
+        "<script type=\"application/json\" id=\"data\">{}</script>\n<script>{}</script>\n<script type=\"application/json\" id=\"voice\">{}</script>\n<script>{}</script>\n",
         lecture.media.data_json(about, words),
+        first(),
         lecture.media.voice_json(),
         loader()
     )

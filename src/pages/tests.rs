@@ -153,7 +153,7 @@ fn pages_hold_no_address_of_their_host_and_find_their_assets() {
     }
 }
 
-/// Inline stand the loader and the style, which the policy names by digest, and data that nothing runs.
+/// Inline stand the two scripts of the start and the style, which the policy names by digest, and data that nothing runs.
 #[test]
 fn nothing_runs_inline_but_the_loader() {
     for page in course_pages(&course()) {
@@ -164,7 +164,8 @@ fn nothing_runs_inline_but_the_loader() {
         let wanted = [code::style(), code::lecture_style()];
         assert_eq!(styles, wanted[..if html.contains("id=\"player\"") { 2 } else { 1 }], "{}", page.key);
         for script in html.split("<script").skip(1) {
-            let inline = script.starts_with('>') && script[1..].split("</script>").next() == Some(code::loader());
+            let own = script.strip_prefix('>').and_then(|s| s.split("</script>").next());
+            let inline = own.is_some_and(|s| s == code::first() || s == code::loader());
             let data = script.starts_with(" type=\"application/json\"");
             assert!(inline || data || script.starts_with(" src=\"../app-"), "{}", page.key);
         }

@@ -21,6 +21,8 @@ const MOST_S: f64 = 172_800.0;
 pub struct Lecture {
     /// The page with the first voice in it, and the script that follows; compressed.
     pub page_bytes: u64,
+    /// How much of the page stands before the first bytes of the voice.
+    pub above_bytes: u64,
     pub app_bytes: u64,
     /// hls.js, which comes with video alone; compressed.
     pub library_bytes: u64,
@@ -65,7 +67,7 @@ impl Lecture {
 
     /// With a page that was really fetched.
     pub fn with_page(self, page: &[u8]) -> Lecture {
-        Lecture { page_bytes: gzip(page), ..self }
+        Lecture { page_bytes: gzip(page), above_bytes: above(page), ..self }
     }
 
     /// The same, over and over until it lasts so long; the page stays the size that it is.
@@ -114,8 +116,10 @@ pub fn of_package(package: &Package, start: &[u8]) -> Result<Lecture> {
         return Err(Error::bad_media(format!("package.json of \"{}\" says that its voice lasts {lecture_s:.0} s", package.title)));
     }
     let language = package.voices.first().map_or("en", |v| v.language.as_str());
+    let page = page(&package.title, language, package.duration_s, &view);
     Ok(Lecture {
-        page_bytes: page_bytes(&package.title, language, package.duration_s, &view),
+        page_bytes: gzip(&page),
+        above_bytes: above(&page),
         app_bytes: SCRIPTS[0],
         library_bytes: SCRIPTS[1],
         voice: voice.segments.iter().map(|(bytes, ticks)| (*bytes, *ticks as f64 / voice.rate_hz.max(1) as f64)).collect(),
@@ -152,7 +156,7 @@ static SCRIPTS: LazyLock<[u64; 2]> = LazyLock::new(|| {
 });
 
 /// The page as it is published, in a course of its own.
-pub(super) fn page_bytes(title: &str, language: &str, duration_s: f64, view: &MediaView) -> u64 {
+fn page(title: &str, language: &str, duration_s: f64, view: &MediaView) -> Vec<u8> {
     let id = "lecture";
     let lecture = LectureView {
         id: id.into(),
@@ -178,11 +182,16 @@ pub(super) fn page_bytes(title: &str, language: &str, duration_s: f64, view: &Me
         modules: vec![module],
     };
     let page = pages::course_pages(&course).into_iter().find(|p| p.key.ends_with("lecture.html"));
-    page.map_or(0, |p| gzip(&p.bytes))
+    page.map_or(Vec::new(), |p| p.bytes)
+}
+
+fn above(page: &[u8]) -> u64 {
+    let voice = b"id=\"voice\"";
+    page.windows(voice.len()).position(|w| w == voice).map_or(0, |at| gzip(&page[..at]))
 }
 
 /// Bytes of text as `serve` sends it.
-pub(super) fn gzip(text: &[u8]) -> u64 {
+fn gzip(text: &[u8]) -> u64 {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     match encoder.write_all(text).and_then(|()| encoder.finish()) {
         Ok(packed) => packed.len() as u64,

@@ -13,9 +13,9 @@ const HELLO_UP: u64 = 1_800;
 const HELLO_DOWN: u64 = 1_000;
 const FINISHED_UP: u64 = 80;
 const TICKETS_DOWN: u64 = 160;
-/// A TLS record, its header and tag; and how much one holds.
+/// A TLS record, its header and tag; and how much one holds that `serve` sends.
 const RECORD: u64 = 22;
-const RECORD_HOLDS: u64 = 16_384;
+const RECORD_HOLDS: u64 = crate::serve::RECORD_BYTES as u64;
 /// As Chromium has it.
 const CONNECTIONS: usize = 6;
 /// A navigation opens two connections at once; and where none is made after this, one more. All are kept.

@@ -1,4 +1,4 @@
-//! One learner's visit: the rules of `player/loader.js` and `player/app/` over a simulated network. Whoever changes the page's
+//! One learner's visit: the rules of `player/first.js`, `player/loader.js` and `player/app/` over a simulated network. Whoever changes the page's
 //! rules changes them here: every constant names its place.
 
 use super::lecture::Lecture;
@@ -10,6 +10,11 @@ use std::collections::BTreeMap;
 
 /// `loader.js`: the script comes after the first slide, or after so long.
 const APP_LATEST_S: f64 = 10.0;
+/// `first.js`: the slide is asked for before the voice has come, unless what stands above took so long. `loader.js`: a link is thin
+/// that brought the first voice slower than this, where that took long enough to say anything.
+const ABOVE_S: f64 = 1.0;
+const THIN_BPS: f64 = 45e3;
+const TOOK_LEAST_S: f64 = 0.5;
 /// `lists.js`: when the voice is so far ahead the shell is kept, looked at every two seconds: the worker, a page that did not
 /// change, and the list of what the course holds.
 const SHELL_AFTER_S: f64 = 60.0;
@@ -99,6 +104,10 @@ pub(super) struct Visit<'a> {
     pub tries: i32,
     pub ticking: bool,
     pub seen: bool,
+    /// When the first of the page was there, and what stands above the voice.
+    pub page_begun: Option<f64>,
+    pub above: Option<f64>,
+    pub thin: bool,
     pub app: bool,
     pub app_asked: bool,
     /// Slides that are there or on their way.
@@ -141,6 +150,9 @@ pub fn play(lecture: &Lecture, link: &Link, how: &How, seed: u64) -> Session {
         waits: false,
         tries: 0,
         seen: lecture.slides.is_empty(),
+        page_begun: None,
+        above: None,
+        thin: false,
         ticking: false,
         app: false,
         app_asked: false,
@@ -235,6 +247,9 @@ impl Visit<'_> {
 
     fn body(&mut self, request: Request, bytes: u64, done: bool) {
         let Some(what) = self.asked.get(&request).copied() else { return };
+        if what == For::Page {
+            self.page(bytes);
+        }
         match what {
             For::Voice { from } => {
                 self.heard_at = self.net.now();
@@ -280,13 +295,18 @@ impl Visit<'_> {
             token::LOADER => {
                 self.at = self.lecture.head_bytes;
                 self.net.wake(self.net.now() + APP_LATEST_S, token::APP);
+                // On a thin link the voice is asked for first.
+                if self.thin {
+                    self.pump();
+                }
                 match self.seen {
                     true => self.more(),
-                    false => drop(self.load(0)),
+                    false => self.first(),
                 }
             }
             token::APP_RUNS => {
                 self.app = true;
+                self.seen = true;
                 self.net.wake(self.net.now() + SHELL_EVERY_S, token::SHELL);
                 if self.video.is_some() {
                     self.begin_video();
@@ -320,6 +340,30 @@ impl Visit<'_> {
                 false => self.net.wake(self.net.now() + SHELL_EVERY_S, token::SHELL),
             },
             _ => {}
+        }
+    }
+
+    /// So many bytes of the page are there.
+    fn page(&mut self, bytes: u64) {
+        let now = self.net.now();
+        let begun = *self.page_begun.get_or_insert(now);
+        if self.above.is_none() && bytes >= self.lecture.above_bytes {
+            self.above = Some(now);
+            if now - begun <= ABOVE_S && !self.seen {
+                self.first();
+            }
+        }
+        if bytes >= self.lecture.page_bytes {
+            let took = now - self.above.unwrap_or(now);
+            // As the loader counts: letters, three of four bytes each.
+            self.thin = took > TOOK_LEAST_S && 8.0 * self.lecture.head_bytes as f64 / took < THIN_BPS;
+        }
+    }
+
+    /// The first slide, once.
+    fn first(&mut self) {
+        if !self.slides[0] {
+            self.load(0);
         }
     }
 

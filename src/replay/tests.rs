@@ -30,12 +30,18 @@ fn the_pages_numbers_are_the_models() {
     for part in [
         "ahead: 240,",
         "chunk: 65536,",
-        "left > R.ahead || (left > 5 &&",
+        "left > R.ahead || (left > (thin ? 12 : 5) && first)",
+        "first ? R.chunk / 8 : R.chunk",
+        "took > 500 ? (6 *",
         "abort(), 30000)",
         "Math.min(16000, 500 * 2 ** tries)",
         "setTimeout(more, 10000)",
     ] {
         assert!(loader.contains(part), "{part} is not in loader.js: change src/replay/voice.rs and session.rs with it");
+    }
+    let first = include_str!("../../player/first.js");
+    for part in ["thin: 45e3,", "begun - visit.responseStart > 1000)"] {
+        assert!(first.contains(part), "{part} is not in first.js: change src/replay/session.rs with it");
     }
     let slides = include_str!("../../player/app/slides.js");
     for part in ["R.have() - clock.currentTime < 15", ": 300e3)"] {

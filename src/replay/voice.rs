@@ -2,10 +2,13 @@
 
 use super::session::{Clock, For, Visit, token};
 
-/// Seconds of voice to have ahead, bytes in one request, and what is enough while the first slide is not there.
+/// Seconds of voice to have ahead, and bytes in one request; while the first slide is not there, a part of those, and what is
+/// enough: on any link, and on a thin one.
 pub(super) const AHEAD_S: f64 = 240.0;
 const CHUNK: u64 = 65_536;
+const FIRST_CHUNK: u64 = CHUNK / 8;
 const ENOUGH_S: f64 = 5.0;
+const THIN_ENOUGH_S: f64 = 12.0;
 /// A range without a byte for so long is asked for again, after a while that doubles.
 const PATIENCE_S: f64 = 30.0;
 const WAIT_S: (f64, f64) = (0.5, 16.0);
@@ -42,11 +45,13 @@ impl Visit<'_> {
         }
         let position = self.position();
         let left = self.starts[k] - position;
-        if left > AHEAD_S || (left > ENOUGH_S && !(self.seen && self.clock != Clock::Before)) {
+        let first = !(self.seen && self.clock != Clock::Before);
+        if left > AHEAD_S || (first && left > if self.thin { THIN_ENOUGH_S } else { ENOUGH_S }) {
             return;
         }
+        let most = if first { FIRST_CHUNK } else { CHUNK };
         let mut to = k + 1;
-        while to < last && self.offsets[to + 1] - self.at <= CHUNK && self.starts[to] - position < AHEAD_S {
+        while to < last && self.offsets[to + 1] - self.at <= most && self.starts[to] - position < AHEAD_S {
             to += 1;
         }
         let body = self.offsets[to] - self.at;

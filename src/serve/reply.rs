@@ -5,7 +5,7 @@
 use super::request::{self, Target, Wanted};
 use super::{Site, kind};
 use crate::error::{Error, Kind, Result};
-use crate::pages::csp;
+use crate::pages::{csp, csp_of_any_version};
 use crate::progress::Ctx;
 use crate::store::{Caching, Key, Meta, Store};
 use axum::body::{Body, Bytes};
@@ -158,7 +158,9 @@ async fn answer(found: &Found<'_>, key: &Key, head: bool, headers: &HeaderMap) -
 
     let mut about = vec![(header::CONTENT_TYPE, found.mime.to_string())];
     if kind::is_document(found.mime) {
-        about.push((header::CONTENT_SECURITY_POLICY, csp().to_string()));
+        // What an author uploaded (a blob) has no policy of its own.
+        let says_its_own = matches!(found.bytes, Source::Stored(_)) && !key.as_str().starts_with("blobs/");
+        about.push((header::CONTENT_SECURITY_POLICY, if says_its_own { csp_of_any_version() } else { csp().to_string() }));
         about.push((header::REFERRER_POLICY, "no-referrer".to_string()));
     }
     let (status, part) = match request::range(ranged, length) {

@@ -1,8 +1,8 @@
 // The course that the page's tests open: slides with captions, case discussions of 80 s in motion, and one whose author
-// wrote what he should not. Published once into a directory by the binary under test; done again only if that is not there.
+// wrote what he should not. Published once into a directory by the binary under test; again by another binary.
 
 import { spawnSync } from "node:child_process";
-import { copyFileSync, existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 export const hostile = `</bdi></script><script>window.hacked=1</script><img src=x onerror="window.hacked=2">"' onclick='window.hacked=3' \u202e\u2066 ${"dài ".repeat(200)}`;
@@ -52,7 +52,9 @@ Hôm nay nói về <i>suy hô hấp</i> &amp; đường thở.
 export function publish(rivulet, fixtures, out) {
   const store = join(out, "store");
   const done = join(out, "done");
-  if (existsSync(done)) return store;
+  const { size, mtimeMs } = statSync(rivulet);
+  const binary = `${size} ${mtimeMs}`;
+  if (existsSync(done) && readFileSync(done, "utf8") === binary) return store;
   rmSync(out, { recursive: true, force: true });
   const folder = join(out, "course");
   mkdirSync(folder, { recursive: true });
@@ -62,6 +64,6 @@ export function publish(rivulet, fixtures, out) {
   writeFileSync(join(folder, "bai.vtt"), captions);
   const run = spawnSync(rivulet, ["publish", join(folder, "course.toml"), "--to", store], { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
   if (run.status !== 0) throw new Error(`rivulet publish: exit ${run.status}\n${run.stderr}`);
-  writeFileSync(done, "");
+  writeFileSync(done, binary);
   return store;
 }

@@ -71,7 +71,10 @@ fn whose(live: &Live) -> String {
 }
 
 /// This machine's memory of a scratch object that may still be in the bucket.
-struct Note(PathBuf, File);
+struct Note {
+    path: PathBuf,
+    _lock: File,
+}
 
 impl Note {
     /// Notes a name before it is used; tells which one an earlier run noted and did not strike out. None while another
@@ -94,11 +97,11 @@ impl Note {
             .and_then(|()| file.write_all(id.as_bytes()))
             .and_then(|()| file.sync_all())
             .doing(doing)?;
-        Ok((Some(Note(path, file)), is_name.then_some(left)))
+        Ok((Some(Note { path, _lock: file }), is_name.then_some(left)))
     }
 
     fn remove(self) -> Result<()> {
-        fs::remove_file(&self.0).doing(|| format!("cannot remove {}", self.0.display()))
+        fs::remove_file(&self.path).doing(|| format!("cannot remove {}", self.path.display()))
     }
 }
 
