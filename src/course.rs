@@ -46,6 +46,8 @@ pub struct Course {
     pub title: Text,
     pub language: String,
     pub licence: Option<String>,
+    /// Where learners find the store's root, ending in a slash: for sites that show a link with its picture.
+    pub address: Option<String>,
     /// In the author's order. Empty: all lectures stand in one nameless module.
     pub modules: Vec<Module>,
     pub lectures: Vec<Lecture>,

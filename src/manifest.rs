@@ -81,6 +81,9 @@ pub struct Release {
     pub language: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub licence: Option<String>,
+    /// Where learners find the store's root, ending in a slash.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
     /// In the author's order; empty: all lectures stand in one nameless module.
     pub modules: Vec<Module>,
     /// In the author's order.

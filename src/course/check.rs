@@ -33,11 +33,13 @@ pub(super) fn course(raw: &RawCourse, dir: &Path, problems: &mut Vec<Problem>) -
         lectures.push(check.lecture(lecture, raw, &language));
     }
     check.cycles(raw);
+    let address = raw.address.as_ref().map(|a| check.address(a));
     Some(Course {
         id: id?,
         title: text(raw.title.as_ref()?, &language),
         language,
         licence: raw.licence.as_ref().map(|l| l.value.clone()),
+        address,
         modules: modules?,
         lectures: lectures.into_iter().collect::<Option<_>>()?,
     })
@@ -58,6 +60,24 @@ struct Check<'a> {
 impl Check<'_> {
     fn problem(&mut self, line: usize, message: impl Into<String>) {
         self.problems.push(Problem { line, message: message.into(), missing: None });
+    }
+
+    /// With a slash at its end.
+    fn address(&mut self, address: &At<String>) -> String {
+        let text = address.value.trim_end_matches('/');
+        let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+        let host = host.map(|rest| rest.split('/').next().unwrap_or_default());
+        let plain = text.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '"' | '<' | '>' | '?' | '#' | '\\'));
+        if !plain || host.is_none_or(str::is_empty) {
+            self.problem(
+                address.line,
+                format!(
+                    "\"{}\" is no address of a store: give what learners have before the course's id, as https://learn.example.vn",
+                    address.value
+                ),
+            );
+        }
+        format!("{text}/")
     }
 
     fn id(&mut self, id: &At<String>, what: &str) -> String {

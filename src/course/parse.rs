@@ -25,6 +25,7 @@ pub(super) struct RawCourse {
     pub title: Option<At<RawText>>,
     pub language: Option<At<String>>,
     pub licence: Option<At<String>>,
+    pub address: Option<At<String>>,
     pub modules: Vec<RawModule>,
     pub lectures: Vec<RawLecture>,
 }
@@ -55,7 +56,7 @@ pub(super) struct RawTrims {
     pub end_s: Option<f64>,
 }
 
-const COURSE: &[&str] = &["id", "title", "language", "licence", "modules", "lectures"];
+const COURSE: &[&str] = &["id", "title", "language", "licence", "address", "modules", "lectures"];
 const MODULE: &[&str] = &["id", "title"];
 const LECTURE: &[&str] = &["id", "title", "module", "recording", "presenter", "captions", "handout", "prerequisites", "trims"];
 const TRIMS: &[&str] = &["start", "end"];
@@ -110,6 +111,7 @@ impl Walk<'_> {
             title: self.title(&fields),
             language: self.needed(&fields, "language"),
             licence: self.string(&fields, "licence"),
+            address: self.string(&fields, "address"),
             modules: modules.into_iter().map(|f| self.module(&f)).collect(),
             lectures: lectures.into_iter().map(|f| self.lecture(&f)).collect(),
         }

@@ -102,7 +102,7 @@ trims = { start = "0:90", stop = 3 }
             "1: the course has no language",
             "1: \"Nội\" cannot be the id of the course: it is part of web addresses (a to z, 0 to 9, - inside, at most 64)",
             "2: title of the course is an integer, expected a text in quotes, or one per language: { vi = \"...\", en = \"...\" }",
-            "3: \"langauge\" is no field of the course (known are id, title, language, licence, modules, lectures)",
+            "3: \"langauge\" is no field of the course (known are id, title, language, licence, address, modules, lectures)",
             "6: \"vietnamese\" in title of module \"phoi\" is not a language tag (for example vi, en, pt-BR)",
             "6: title of module \"phoi\" is in no language",
             "8: \"index\" cannot be the id of a lecture: the store uses that name itself",
@@ -120,6 +120,21 @@ trims = { start = "0:90", stop = 3 }
             "19: start in trims of lecture \"index\" is not a time (expected seconds, as 12.5, or \"1:02:03.5\")",
         ]
     );
+}
+
+#[test]
+fn an_address_is_where_a_browser_can_go() {
+    let with = |address: &str| changed("licence = \"CC-BY-4.0\"", &format!("address = '{address}'"));
+    for address in ["https://learn.example.vn", "https://learn.example.vn/", "http://10.0.0.7:8080/kho"] {
+        let dir = place();
+        let (course, problems) = read(&with(address), dir.path());
+        assert_eq!(problems, []);
+        assert_eq!(course.unwrap().address, Some(format!("{}/", address.trim_end_matches('/'))));
+    }
+    for address in ["learn.example.vn", "s3://bucket/kho", "https://", "https://a b", "https://a/?x=1", "https://a/\"><script>"] {
+        let said = wrong(&with(address));
+        assert!(said.len() == 1 && said[0].starts_with("5: ") && said[0].contains("is no address of a store"), "{said:?}");
+    }
 }
 
 #[test]

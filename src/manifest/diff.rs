@@ -13,7 +13,7 @@ pub struct Diff {
     pub reencoded: Vec<String>,
     /// The same pictures and sound with another title, presenter, module, order of prerequisites, captions or handout.
     pub edited: Vec<String>,
-    /// The course's own title, language, licence or modules, or the order of lectures.
+    /// The course's own title, language, licence, address or modules, or the order of lectures.
     pub course_edited: bool,
     /// Objects that the new one needs and the old one did not.
     pub new_objects: usize,
@@ -39,7 +39,8 @@ pub fn diff(old: &Release, new: &Release) -> Diff {
     let order = |r: &Release, other: &Release| {
         r.lectures.iter().filter(|l| other.lecture(&l.id).is_some()).map(|l| l.id.clone()).collect::<Vec<_>>()
     };
-    diff.course_edited = (&old.title, &old.language, &old.licence, &old.modules) != (&new.title, &new.language, &new.licence, &new.modules)
+    diff.course_edited = (&old.title, &old.language, &old.licence, &old.address, &old.modules)
+        != (&new.title, &new.language, &new.licence, &new.address, &new.modules)
         || order(old, new) != order(new, old);
     for (_, object) in new.objects().into_iter().filter(|(key, _)| !known.contains(key)) {
         diff.new_objects += 1;

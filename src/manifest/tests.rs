@@ -46,6 +46,7 @@ fn release(n: u64, lectures: Vec<Lecture>) -> Release {
         title,
         language: "vi".into(),
         licence: None,
+        address: None,
         modules: vec![],
         lectures,
     }

@@ -56,6 +56,8 @@ pub struct Head<'a> {
     pub description: &'a str,
     /// Address of a picture for them, relative to the page.
     pub poster: Option<&'a str>,
+    /// Where this page lies, where that is known: such sites fetch no picture whose address is relative.
+    pub address: Option<String>,
     /// Of `<body>`, one word of ours.
     pub class: &'a str,
 }
@@ -73,8 +75,15 @@ pub fn document(head: &Head, body: &str) -> String {
         csp(),
         escape(head.title),
     );
-    let poster = head.poster.and_then(safe_uri).unwrap_or_default();
-    for (property, content) in [("og:title", escape(head.title)), ("og:description", escape(head.description)), ("og:image", poster)] {
+    let address = head.address.as_deref().and_then(safe_uri).unwrap_or_default();
+    let poster = head.poster.map(|p| absolute(head.address.as_deref(), p));
+    for (property, content) in [
+        ("og:type", if head.class == LECTURE { "video.other" } else { "website" }.to_string()),
+        ("og:title", escape(head.title)),
+        ("og:description", escape(head.description)),
+        ("og:url", address),
+        ("og:image", poster.as_deref().and_then(safe_uri).unwrap_or_default()),
+    ] {
         if !content.is_empty() {
             out += &format!("<meta property=\"{property}\" content=\"{content}\">\n");
         }
@@ -87,9 +96,30 @@ pub fn document(head: &Head, body: &str) -> String {
     out
 }
 
+/// `../blobs/x` seen from a page at that address; as it is where no address is known, or where it goes elsewhere.
+fn absolute(page: Option<&str>, uri: &str) -> String {
+    let Some(page) = page else { return uri.to_string() };
+    let (mut folder, mut rest) = (page.rsplit_once('/').map_or("", |(folder, _)| folder), uri);
+    if rest.contains("://") {
+        return uri.to_string();
+    }
+    while let Some(up) = rest.strip_prefix("../") {
+        (folder, rest) = (folder.rsplit_once('/').map_or("", |(folder, _)| folder), up);
+    }
+    format!("{folder}/{rest}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_picture_is_found_from_where_the_page_lies() {
+        let page = Some("https://learn.example.vn/kho/tim/bai.html");
+        assert_eq!(absolute(page, "../blobs/ef/ef01.webp"), "https://learn.example.vn/kho/blobs/ef/ef01.webp");
+        assert_eq!(absolute(page, "https://cdn.example/x.webp"), "https://cdn.example/x.webp");
+        assert_eq!(absolute(None, "../blobs/x.webp"), "../blobs/x.webp");
+    }
 
     #[test]
     fn only_fetching_schemes_are_linked() {

@@ -46,6 +46,7 @@ pub(super) fn lecture_page(
         title: &title,
         description: &description(lecture, words),
         poster: lecture.poster.as_deref(),
+        address: course.page_address(&lecture.id),
         class: LECTURE,
     };
     Page::html(format!("{}/{}.html", course.id, lecture.id), document(&head, &body))
@@ -64,7 +65,14 @@ pub fn package_pages(lecture: &LectureView) -> Vec<Page> {
         downloads(lecture, words),
         scripts(None, lecture, words, "", &names)
     );
-    let head = Head { language: "en", title: &lecture.title, description: &description(lecture, words), poster: None, class: LECTURE };
+    let head = Head {
+        language: "en",
+        title: &lecture.title,
+        description: &description(lecture, words),
+        poster: None,
+        address: None,
+        class: LECTURE,
+    };
     pages.push(Page::html("index.html".into(), document(&head, &body)));
     pages
 }

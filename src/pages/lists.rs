@@ -20,7 +20,7 @@ pub fn index_page(courses: &[CourseSummary]) -> Page {
     }
     body += "</ul>\n</main>\n";
     let title = format!("{} · {}", vi.courses, en.courses);
-    let head = Head { language: "vi", title: &title, description: "", poster: None, class: "list" };
+    let head = Head { language: "vi", title: &title, description: "", poster: None, address: None, class: "list" };
     Page::html("index.html".into(), document(&head, &body))
 }
 
@@ -56,7 +56,15 @@ pub(super) fn course_page(course: &CourseView, names: &Names) -> Page {
     }
     body += &format!("</main>\n{}{}", colophon(course, words), course_data(course, words, names));
     let poster = lectures().find_map(|l| l.poster.as_deref());
-    let head = Head { language: &course.language, title: &course.title, description: &facts.replace('\u{a0}', " "), poster, class: "list" };
+    let address = course.page_address("index");
+    let head = Head {
+        language: &course.language,
+        title: &course.title,
+        description: &facts.replace('\u{a0}', " "),
+        poster,
+        address,
+        class: "list",
+    };
     Page::html(format!("{}/index.html", course.id), document(&head, &body))
 }
 

@@ -59,6 +59,7 @@ fn course() -> CourseView {
         title: "Tim mạch cơ bản".into(),
         language: "vi".into(),
         licence: "CC BY 4.0".into(),
+        address: Some("https://learn.example.vn/".into()),
         release: 3,
         modules: vec![
             ModuleView { id: "m1".into(), title: "Điện tâm đồ".into(), lectures: vec![lecture("ecg-1", "ECG: sóng P"), second] },
@@ -121,7 +122,9 @@ fn a_lecture_page_says_what_it_costs_and_leads_on() {
         "<option value=\"=720p\">Video, rõ nhất (720p) · 59 MB</option>",
         "<small>1 giờ 05 phút · 9,1 MB</small>",
         "<option value=\"slides\">Tiếng và trang chiếu · 9,1 MB</option>",
-        "<meta property=\"og:image\" content=\"../blobs/ef/ef01.webp\">",
+        "<meta property=\"og:image\" content=\"https://learn.example.vn/blobs/ef/ef01.webp\">",
+        "<meta property=\"og:url\" content=\"https://learn.example.vn/tim-mach/suy-tim.html\">",
+        "<meta property=\"og:type\" content=\"video.other\">",
         "href=\"../blobs/ab/abcd.pdf\" download",
         "<a class=\"previous\" rel=\"prev\" href=\"ecg-1.html\">",
         "<a class=\"next\" rel=\"next\" href=\"ca-1.html\">",

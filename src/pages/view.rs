@@ -13,8 +13,17 @@ pub struct CourseView {
     pub language: String,
     /// Empty where the author named none.
     pub licence: String,
+    /// Where learners find the store's root, ending in a slash.
+    pub address: Option<String>,
     pub release: u64,
     pub modules: Vec<ModuleView>,
+}
+
+impl CourseView {
+    /// Where one of its pages lies, where the author said where the store does.
+    pub(super) fn page_address(&self, page: &str) -> Option<String> {
+        self.address.as_ref().map(|root| format!("{root}{}/{page}.html", self.id))
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]

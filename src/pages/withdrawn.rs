@@ -14,6 +14,6 @@ pub fn withdrawn_page(course: &CourseView, lecture: &str) -> Page {
         &format!("<main>\n<p class=\"note\" id=\"withdrawn\" data-withdrawn=\"{}\">{}</p>\n</main>\n", escape(lecture), words.withdrawn);
     body += &format!("{}{}", lists::colophon(course, words), super::lecture::course_data(course, words, &names));
     let title = format!("{} · {}", words.withdrawn, course.title);
-    let head = Head { language: &course.language, title: &title, description: "", poster: None, class: "list" };
+    let head = Head { language: &course.language, title: &title, description: "", poster: None, address: None, class: "list" };
     Page::html(format!("{}/{lecture}.html", course.id), document(&head, &body))
 }

@@ -316,6 +316,7 @@ impl<'a> Job<'a> {
             title: self.course.title.clone(),
             language: self.course.language.clone(),
             licence: self.course.licence.clone(),
+            address: self.course.address.clone(),
             modules: self.course.modules.iter().map(|m| manifest::Module { id: m.id.clone(), title: m.title.clone() }).collect(),
             lectures,
         }

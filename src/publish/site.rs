@@ -408,6 +408,7 @@ pub fn course_view(release: &Release) -> Result<CourseView> {
         title: text(&release.title),
         language: release.language.clone(),
         licence: release.licence.clone().unwrap_or_default(),
+        address: release.address.clone(),
         release: release.release,
         modules,
     })

@@ -178,6 +178,7 @@ fn page(title: &str, language: &str, duration_s: f64, view: &MediaView) -> Vec<u
         title: title.into(),
         language: language.into(),
         licence: String::new(),
+        address: None,
         release: 1,
         modules: vec![module],
     };
