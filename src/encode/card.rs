@@ -8,7 +8,7 @@ use crate::units::Size;
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
-use gstreamer_video as gst_video;
+use gstreamer_video::{self as gst_video, VideoFrameExt};
 use std::sync::Arc;
 
 /// The card in every size, drawn once in the largest.
@@ -44,7 +44,7 @@ pub fn draw(fragments: &Fragments, title: &str, colour: &str, sizes: &[Size]) ->
         let buffer = sample.buffer().ok_or(()).map_err(bug)?;
         let frame = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &info).map_err(|_| bug(()))?;
         let plane =
-            |i: u32| frame.plane_data(i).map(|data| Plane { data, stride: info.stride()[i as usize] as usize }).map_err(|_| bug(()));
+            |i: u32| frame.plane_data(i).map(|data| Plane { data, stride: frame.plane_stride()[i as usize] as usize }).map_err(|_| bug(()));
         let view = View::new(Depth::Eight, size, [plane(0)?, plane(1)?, plane(2)?])?;
         let look = Look { size, depth: Depth::Eight, colour: Colour::default(), turn: Turn::default() };
         crate::picture::Cascade::new(look, sizes).make(&view)

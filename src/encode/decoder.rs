@@ -10,7 +10,7 @@ use crate::probe::{SEEK_MARGIN_NS, Video};
 use crate::units::Size;
 use gstreamer as gst;
 use gstreamer::prelude::*;
-use gstreamer_video as gst_video;
+use gstreamer_video::{self as gst_video, VideoFrameExt};
 use std::path::Path;
 
 pub struct Decoder {
@@ -62,6 +62,7 @@ impl Decoder {
             .static_pad("sink")
             .ok_or_else(|| Error::usage(format!("pipeline {pictures}: \"pictures\" has no sink pad")))?;
         let sink = appsink(&graph, "frames")?;
+        take_as_they_lie(&sink);
         let stream = one_stream(&graph, &element(&graph, "decode")?, &input, "video", &video.stream_id, references_only)?;
         let mut decoder = Decoder { samples: Samples::new(graph, sink, stream), times: times.map(|t| (t, 0)) };
         if let Some(from) = from_ns.and_then(|ns| ns.checked_sub(SEEK_MARGIN_NS)).filter(|ns| *ns > 0) {
@@ -136,6 +137,19 @@ impl Decoder {
     }
 }
 
+/// Tells the decoder that pictures may lie in memory with gaps between their lines, as it needs them: else it copies each into
+/// memory of its own without gaps, which is neither free nor used again.
+fn take_as_they_lie(sink: &gstreamer_app::AppSink) {
+    let Some(pad) = sink.static_pad("sink") else { return };
+    pad.add_probe(gst::PadProbeType::QUERY_DOWNSTREAM, |_, info| match info.query_mut().map(|q| q.view_mut()) {
+        Some(gst::QueryViewMut::Allocation(asked)) => {
+            asked.add_allocation_meta::<gst_video::VideoMeta>(None);
+            gst::PadProbeReturn::Handled
+        }
+        _ => gst::PadProbeReturn::Ok,
+    });
+}
+
 impl Decoded {
     /// Runs `look` on the picture where it lies.
     pub fn view<T>(&self, look: impl FnOnce(&View, Colour) -> Result<T>) -> Result<T> {
@@ -149,7 +163,10 @@ impl Decoded {
             other => return Err(bug(&format!("has the format {other:?}"))),
         };
         let plane = |i: u32| {
-            frame.plane_data(i).map(|data| Plane { data, stride: info.stride()[i as usize] as usize }).map_err(|_| bug("lacks a plane"))
+            frame
+                .plane_data(i)
+                .map(|data| Plane { data, stride: frame.plane_stride()[i as usize] as usize })
+                .map_err(|_| bug("lacks a plane"))
         };
         let size = Size { width: info.width(), height: info.height() };
         let view = View::new(depth, size, [plane(0)?, plane(1)?, plane(2)?])?;

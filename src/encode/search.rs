@@ -20,6 +20,7 @@ use crate::workdir::WorkDir;
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
+use gstreamer_video::VideoFrameExt;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -259,7 +260,10 @@ fn decode(fragments: &Fragments, coded: Coded, size: crate::units::Size) -> Resu
         let buffer = sample.buffer().ok_or_else(|| broken("is empty"))?;
         let frame = gstreamer_video::VideoFrameRef::from_buffer_ref_readable(buffer, &info).map_err(|_| broken("cannot be read"))?;
         let plane = |i: u32| {
-            frame.plane_data(i).map(|data| Plane { data, stride: info.stride()[i as usize] as usize }).map_err(|_| broken("lacks a plane"))
+            frame
+                .plane_data(i)
+                .map(|data| Plane { data, stride: frame.plane_stride()[i as usize] as usize })
+                .map_err(|_| broken("lacks a plane"))
         };
         let view = View::new(crate::picture::Depth::Eight, size, [plane(0)?, plane(1)?, plane(2)?])?;
         Ok(Arc::new(Frame::copy_of(&view)))

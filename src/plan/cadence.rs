@@ -83,6 +83,8 @@ fn between_changes(frames_ns: &[u64], features: &crate::timeline::Features) -> V
 /// would else take a still start for one picture a second, and complain of all that comes closer.
 /// Chromium does not begin to play what has less than some five pictures in all: a title card over three seconds of voice.
 const OPENING: u64 = 3;
+/// What is shorter than that, and has fewer pictures of its own, gets so many more.
+const FEWEST: usize = 7;
 
 /// Every picture of a part on every rung. `cuts` are the segments' starts: all rungs show a picture there.
 pub fn slots(layout: &Layout, shown: &[Shown], cuts: &[MediaTime]) -> Vec<Slot> {
@@ -95,7 +97,13 @@ pub fn slots(layout: &Layout, shown: &[Shown], cuts: &[MediaTime]) -> Vec<Slot> 
         // Where pictures come as close anyway nothing is added.
         let alone = |t: &MediaTime| shown.iter().skip(1).take(8).all(|s| s.at.since(*t).max(t.since(s.at)) as f64 > close * 1.5);
         must.extend(opening.filter(|t| alone(t) && cuts.get(1).copied().unwrap_or(end).since(*t) > widest / 4));
+        // No closer than a sixtieth of a second, which is the most that HLS allows.
+        if shown.len() < FEWEST && end.ticks() < 3 * widest {
+            let more = (FEWEST as u64).min((end.ticks() * 60 / MediaTime::HZ).saturating_sub(1));
+            must.extend((1..=more).map(|k| MediaTime::from_ticks(end.ticks() * k / (more + 1))));
+        }
         must.sort();
+        must.dedup();
     }
     let mut times: Vec<(MediaTime, u16)> = must.iter().map(|t| (*t, u16::MAX)).collect();
     // From the floor up: whatever a rung shows, those above it show.

@@ -70,6 +70,9 @@ pub enum Picture {
     Card,
 }
 
+/// The shortest lecture.
+const LEAST_NS: u64 = 250_000_000;
+
 /// Joins the files end to end and cuts the trim out of the whole.
 pub fn parts(sources: &[Source], trim: Option<(f64, f64)>) -> Result<Vec<Part>> {
     let starts: Vec<u64> = sources.iter().map(Source::start_ns).collect();
@@ -103,6 +106,10 @@ pub fn parts(sources: &[Source], trim: Option<(f64, f64)>) -> Result<Vec<Part>> 
             parts.push(part);
         }
         begin += ends[i];
+    }
+    // A button pressed twice: its last picture stays, or browsers do not begin to play it.
+    if let Some(last) = parts.last_mut().filter(|_| offset.to_ns() < LEAST_NS) {
+        last.to_ns += LEAST_NS - offset.to_ns();
     }
     match offset > MediaTime::ZERO {
         true => Ok(parts),

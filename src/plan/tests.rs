@@ -298,6 +298,20 @@ fn sound_that_outlasts_the_picture_keeps_the_last_picture() {
     holds(&make(&sources, "rural-3g").unwrap(), &sources);
 }
 
+// Chromium begins to play what has some seven pictures and a quarter of a second; HLS allows sixty a second.
+#[test]
+fn a_recording_of_a_moment_has_enough_pictures_to_be_played() {
+    for (pictures, fps, lasts_s) in [(3, 30, 0.25), (2, 7, 0.285), (1, 1, 1.0), (2, 2, 1.0)] {
+        let frames: Vec<u64> = (0..pictures).map(|i| i * 1_000_000_000 / fps).collect();
+        let one = Source { video_end_ns: pictures * 1_000_000_000 / fps, ..source(640, 360, frames, 0.0) };
+        let plan = make(&[one], "rural-3g").unwrap();
+        assert!((plan.duration().seconds() - lasts_s).abs() < 0.001, "{pictures} at {fps}: {}", plan.duration().seconds());
+        let times: Vec<f64> = plan.chunks.iter().flat_map(|c| &c.slots).filter(|s| s.on(0)).map(|s| s.at.seconds()).collect();
+        assert!(times.len() >= 8, "{pictures} at {fps}: {times:?}");
+        assert!(times.windows(2).all(|w| w[1] > w[0]) && times.len() as f64 / lasts_s <= 60.0, "{pictures} at {fps}: {times:?}");
+    }
+}
+
 #[test]
 fn a_cost_bomb_is_refused_by_a_stated_limit() {
     let frames = (0..600).map(|i| i * 1_000_000_000 / 60).collect();
