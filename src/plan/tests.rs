@@ -303,7 +303,8 @@ fn sound_that_outlasts_the_picture_keeps_the_last_picture() {
 fn a_recording_of_a_moment_has_enough_pictures_to_be_played() {
     for (pictures, fps, lasts_s) in [(3, 30, 0.25), (2, 7, 0.285), (1, 1, 1.0), (2, 2, 1.0)] {
         let frames: Vec<u64> = (0..pictures).map(|i| i * 1_000_000_000 / fps).collect();
-        let one = Source { video_end_ns: pictures * 1_000_000_000 / fps, ..source(640, 360, frames, 0.0) };
+        let end = pictures * 1_000_000_000 / fps;
+        let one = Source { video_end_ns: end, duration_s: end as f64 / 1e9, ..source(640, 360, frames, 0.0) };
         let plan = make(&[one], "rural-3g").unwrap();
         assert!((plan.duration().seconds() - lasts_s).abs() < 0.001, "{pictures} at {fps}: {}", plan.duration().seconds());
         let times: Vec<f64> = plan.chunks.iter().flat_map(|c| &c.slots).filter(|s| s.on(0)).map(|s| s.at.seconds()).collect();
