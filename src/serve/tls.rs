@@ -111,7 +111,12 @@ mod tests {
         let own = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
         std::fs::write(&cert, own.cert.pem()).unwrap();
         std::fs::write(&key, own.signing_key.serialize_pem()).unwrap();
-        assert!(load(&cert, &key).is_ok());
+        let config = load(&cert, &key).unwrap();
+        assert_eq!(
+            config.max_fragment_size,
+            Some(RECORD_BYTES + 5),
+            "a record is read when it is whole: large ones keep the voice waiting"
+        );
         let other = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
         std::fs::write(&key, other.signing_key.serialize_pem()).unwrap();
         assert!(load(&cert, &key).unwrap_err().report().contains("c.pem"), "a key of another certificate");

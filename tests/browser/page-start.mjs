@@ -60,6 +60,24 @@ export const tests = {
     return { say: `${sent} bytes` };
   },
 
+  "the first slide is asked for while the page still comes; on a link that was thin before, after the voice": async ({ site, page }) => {
+    // The page stops in the middle of the voice's bytes, before the loader.
+    site.rule = (e) => (kind(e) === "html" ? { cutAfter: 14000, cut: false } : undefined);
+    const p = await page();
+    await p.goto(site.url + LECTURE, { waitUntil: "commit" });
+    await p.waitForFunction(() => document.querySelector("#slide")?.naturalWidth > 0);
+    assert.deepEqual(site.log.map(kind), ["html", "webp"]);
+    assert.equal(await p.evaluate(() => window.rivulet.voice), undefined);
+    site.rule = () => undefined;
+    const before = site.log.length;
+    const q = await page();
+    await q.addInitScript(() => localStorage.setItem("rivulet", JSON.stringify({ bps: 30000 })));
+    await q.goto(site.url + LECTURE);
+    await hear(q);
+    await q.waitForFunction(() => document.querySelector("#slide").naturalWidth > 0);
+    assert.deepEqual(site.log.slice(before, before + 3).map(kind), ["html", "mp4", "webp"]);
+  },
+
   "a lecture plays to its end, each byte of voice and each slide fetched once": async ({ site, page }) => {
     const p = await page(LECTURE);
     await hear(p);

@@ -17,15 +17,18 @@ function watch(hls) {
   const text = (d) => `hls.js ${d.details}${d.reason ? `: ${d.reason}` : ""}${d.error ? ` (${d.error.message})` : ""}`;
   // At 16 times the speed a busy machine's decoder runs dry, and a track may begin a frame late. Everything else is a fault,
   // even where hls.js gets round it: of a bad segment it takes another rung.
-  const expected = ["bufferStalledError", "bufferNudgeOnStall", "bufferSeekOverHole", "aborted"];
+  const expected = ["bufferStalledError", "bufferNudgeOnStall", "bufferSeekOverHole"];
+  // What --cycle itself does: a rung that is set while the next segment comes stops that request, or has the segment fetched from
+  // that rung too, when it is there already. One that adds nothing the first time it comes is a fault.
+  const there = new Map();
+  const ours = (d) => window.cycle && (d.details === "aborted" || (d.details === "bufferAppendNoProgress" && d.frag.type === "main" && there.has(d.frag.sn) && there.get(d.frag.sn) !== d.frag.level));
   hls.on("hlsError", (_, d) => {
     if (d.fatal) log.fatal = true;
-    // A change of level stops its own requests, or fetches again what had just come; a segment that is empty does not grow the second time either.
-    const again = d.details === "bufferAppendNoProgress" && d.appendsWithoutProgress === 1;
-    (!d.fatal && (again || expected.includes(d.details)) ? log.warnings : log.errors).push(text(d));
+    (!d.fatal && (expected.includes(d.details) || ours(d)) ? log.warnings : log.errors).push(text(d));
   });
   hls.on("hlsFragBuffered", (_, d) => {
     if (d.frag.type !== "main") return;
+    if (!there.has(d.frag.sn)) there.set(d.frag.sn, d.frag.level);
     const level = hls.levels[d.frag.level];
     const name = `${level.width}x${level.height} ${level.codecs || level.videoCodec || ""}`.trim();
     if (!log.levels.includes(name)) log.levels.push(name);
