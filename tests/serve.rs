@@ -47,6 +47,7 @@ impl Site {
         for (name, bytes) in [
             ("courses/tim/current.json", b"{\"release\":1}".to_vec()),
             ("blobs/ab/abcd.mp4", media(1_000_003)),
+            ("blobs/ab/handout.html", b"<script>1</script>".to_vec()),
             ("index.html", b"<!doctype html>".repeat(40)),
             ("tim/index.html", b"<!doctype html>course".to_vec()),
             ("tim/b\u{e0}i 1.m3u8", b"#EXTM3U\n#EXT-X-VERSION:7\n".repeat(100)),
@@ -250,6 +251,9 @@ fn a_page_runs_nothing_but_what_its_origin_wrote() {
     assert!(!["default-src", "script-src", "style-src"].iter().any(|d| policy.contains(d)), "{policy}");
     assert_eq!(header(&page, "x-content-type-options"), "nosniff");
     assert_eq!(header(&page, "content-type"), "text/html; charset=utf-8");
+    // What an author uploaded says nothing by itself, so the header has to.
+    let policy = header(&site.get("blobs/ab/handout.html", &[]), "content-security-policy").to_string();
+    assert!(policy.contains("script-src 'self' 'sha256-") && !policy.contains("unsafe"), "{policy}");
 }
 
 #[test]
