@@ -5,8 +5,7 @@
 //! net      sockets, TLS, proxy; pace: --uplink; lanes: how many at once; mend: answers that the SDK refuses
 //! live     single requests with checksums; retry, errors
 //! parts    large objects in parts; journal: what outlives this process; tidy: uploads that nobody goes on with
-//! body     streams, checksums, gzip
-//! conditions: whether the service keeps conditional writes apart
+//! body     streams, checksums, gzip; conditions: whether the service keeps conditional writes apart
 //! ```
 //!
 //! Text is stored as gzip under `Content-Encoding: gzip`, always the same bytes for the same text, and handed out plain; so
