@@ -15,6 +15,8 @@ from werkzeug.serving import make_server
 
 class Handler(MotoRequestHandler):
     protocol_version = "HTTP/1.1"
+    # Head and body of an answer are two writes: without this the second waits a round trip for the first's acknowledgement.
+    disable_nagle_algorithm = True
 
     def send_header(self, name, value):
         # werkzeug says "Connection: close" with every answer.

@@ -12,6 +12,7 @@
 //! intent    who is at work on the store: publishers and those who delete keep out of each other's way
 //! commit    the release and the flip
 //! state     pointer and releases, read and checked; the conditional write
+//! beside    what this machine has of a store's objects, so that pages can be made without asking for them
 //! site      pages and stable playlists, a function of the pointers
 //! history   releases, rollback, diff
 //! lock      keeps authors apart where a service ignores conditions
@@ -20,6 +21,7 @@
 //! verify    is all of it true? and repair
 //! ```
 
+mod beside;
 mod blobs;
 mod commit;
 mod decide;

@@ -1,6 +1,7 @@
 //! One publication on its way: what is wanted, what is there, what becomes of each lecture. First a release with the floor of
 //! what is new, so that it can be watched within minutes; then all of it. If the second half fails, the first stands.
 
+use super::beside::Beside;
 use super::blobs::{self, Known, Parcel, Sent};
 use super::commit::commit;
 use super::decide::{self, Choice, Decided};
@@ -62,10 +63,16 @@ pub async fn publish(
     let mut intent = Held::put(store, purpose, ctx).await?;
     let outcome = job.run(encoder, &mut intent, told).await;
     // One that could not be removed goes stale by itself.
-    let removed = intent.done().await;
+    let tidy = async {
+        match outcome.is_ok() {
+            true => store.tidy().await,
+            false => Ok(0),
+        }
+    };
+    let (removed, tidied) = tokio::join!(intent.done(), tidy);
     let published = outcome?;
     removed?;
-    store.tidy().await?;
+    tidied?;
     Ok(published)
 }
 
@@ -89,10 +96,11 @@ impl<'a> Job<'a> {
         let Some(id) = loaded.course.as_ref().map(|c| c.id.clone()) else {
             return Err(loaded.accept(|_| false).err().unwrap_or_else(|| Error::bug("a course without problems was not made")));
         };
-        let (head, before) = Head::with_release(store, &id).await?;
+        // Both are awaited: what the first says of a wrong key or name is the message.
+        let (head, known) = tokio::join!(Head::with_release(store, &id), Known::of(store));
+        let ((head, before), known) = (head?, known?);
         let course = loaded.accept(|missing| decide::has(before.as_ref(), missing))?;
         refuse_withdrawn(&course, &head, &options.restore)?;
-        let known = Known::of(store).await?;
         let mut lectures = Vec::new();
         for lecture in &course.lectures {
             ctx.check()?;
@@ -123,7 +131,20 @@ impl<'a> Job<'a> {
     }
 
     async fn run(&mut self, encoder: &dyn Encoder, intent: &mut Held<'_>, told: &mut (dyn FnMut(&Published) + Send)) -> Result<Published> {
-        let floors = self.floors(encoder, intent).await?;
+        let store = self.store;
+        // What a release asks of the store, and pages of all courses need, is under way while lectures are sent. Where it failed,
+        // both are asked once more when they are needed, which may be hours later.
+        let ahead = async { tokio::join!(store.conditions(), site::assets(store)).1.unwrap_or_default() };
+        let first = async {
+            let floors = self.floors(encoder, intent).await?;
+            if floors.is_empty() {
+                self.each(encoder, intent, Stage::Full).await?;
+            }
+            Ok::<_, Error>(floors)
+        };
+        let (floors, assets) = tokio::join!(first, ahead);
+        let floors = floors?;
+        (self.sent.objects, self.sent.bytes) = (self.sent.objects + assets.objects, self.sent.bytes + assets.bytes);
         if !floors.is_empty() {
             let release = self.release(intent).await?;
             told(&self.show(release.clone(), floors).await?);
@@ -134,9 +155,9 @@ impl<'a> Job<'a> {
             }
             self.before = Some(release);
             (self.sent, self.blobs_sent) = (Sent::default(), 0);
+            self.each(encoder, intent, Stage::Full).await?;
         }
         let encoded = self.ids(|c| matches!(c, Choice::Encode(_)));
-        self.each(encoder, intent, Stage::Full).await?;
         let release = self.release(intent).await?;
         self.show(release, encoded).await
     }
@@ -285,7 +306,8 @@ impl<'a> Job<'a> {
 
     /// Brings the pages into agreement, and says what was done.
     async fn show(&self, release: Release, encoded: Vec<String>) -> Result<Published> {
-        let pages = site::refresh(self.store, &release.course, self.ctx).await.map_err(|e| pages_missing(&release, e))?;
+        let beside = Beside::new(self.store, self.lectures.iter().flat_map(|l| &l.parcels));
+        let pages = site::refresh(&beside, &release.course, self.ctx).await.map_err(|e| pages_missing(&release, e))?;
         Ok(self.told(release, pages, encoded))
     }
 

@@ -86,8 +86,8 @@ pub(super) async fn settled(store: &dyn Store, pointer: &Current, release: &Rele
 /// Brings a course's pages and the list of courses into agreement with the pointers. May be called at any time.
 pub(super) async fn refresh(store: &dyn Store, course: &str, ctx: &Ctx) -> Result<Sent> {
     let mut sent = Sent::default();
-    let mut pointers = state::pointers(store, ctx).await?;
-    let mut settled = Settled::read(store, course).await?;
+    let (pointers, settled) = tokio::join!(state::pointers(store, ctx), Settled::read(store, course));
+    let (mut pointers, mut settled) = (pointers?, settled?);
     for round in 1..=ROUNDS {
         let Some(current) = pointers.iter().find(|c| c.course == course) else { return Ok(sent) };
         let found = async {
@@ -113,13 +113,27 @@ pub(super) async fn refresh(store: &dyn Store, course: &str, ctx: &Ctx) -> Resul
             Settled::take_back(store, course, before).await?;
         }
         let mut all = BTreeMap::new();
-        write(store, course, changes, &mut sent, &mut all).await?;
-        let (mut now, pointer) = (state::pointers(store, ctx).await?, Some(digest_of(current)?));
+        if let Some(key) = write(store, course, changes, &mut sent, &mut all).await? {
+            // Lost by the service, or another publisher's meanwhile: once more.
+            if round == ROUNDS {
+                return Err(super::not_done(store, &key));
+            }
+            pointers = state::pointers(store, ctx).await?;
+            continue;
+        }
+        let pointer = Some(digest_of(current)?);
+        let (now, lost) = tokio::join!(state::pointers(store, ctx), async {
+            match settled == pointer {
+                true => Ok(None),
+                false => lost(store, course, &all).await,
+            }
+        });
+        let mut now = now?;
         if now == pointers {
             if settled == pointer {
                 break;
             }
-            match lost(store, course, &all).await? {
+            match lost? {
                 None => {
                     Settled::write(store, course, pointer).await?;
                     break;
@@ -134,18 +148,37 @@ pub(super) async fn refresh(store: &dyn Store, course: &str, ctx: &Ctx) -> Resul
     Ok(sent)
 }
 
+/// Sends the assets that the store lacks. Nothing names them until pages do, so this may be done at any time before.
+pub(super) async fn assets(store: &dyn Store) -> Result<Sent> {
+    let mut sent = Sent::default();
+    for page in pages::assets().into_iter().filter(|p| p.caching == Caching::Immutable) {
+        let key = Key::new(page.key)?;
+        if !is_whole(store, &key, &page.bytes).await? {
+            store.put(&key, Body::Bytes(&page.bytes), page.caching, Precondition::None).await?;
+            sent.add(page.bytes.len() as u64);
+        }
+    }
+    Ok(sent)
+}
+
+/// Whether an object that is named by its digest is there: it has these bytes if it has their length.
+async fn is_whole(store: &dyn Store, key: &Key, bytes: &[u8]) -> Result<bool> {
+    Ok(store.head(key).await?.is_some_and(|m| m.bytes == bytes.len() as u64))
+}
+
 /// What was written last under each key; nothing where it was deleted.
 type Written = BTreeMap<Key, Option<Vec<u8>>>;
 
-/// Does the changes in their order; those of one sort side by side. Notes them in `all`.
-async fn write(store: &dyn Store, course: &str, changes: Vec<Change>, sent: &mut Sent, all: &mut Written) -> Result<()> {
-    let sort = |key: &Key| match key.as_str().rsplit('/').next().unwrap_or_default() {
-        name if name == key.as_str() && name != "index.html" => 0,
-        name if name.starts_with("search-") => 1,
+/// Does the changes in their order; those of one sort side by side. Notes them in `all`. Stops where one that others rely on is not
+/// there as it was written, and gives its key.
+async fn write(store: &dyn Store, course: &str, changes: Vec<Change>, sent: &mut Sent, all: &mut Written) -> Result<Option<Key>> {
+    let sort = |key: &Key, caching: Caching| match key.as_str().rsplit('/').next().unwrap_or_default() {
+        name if caching == Caching::Immutable && name == key.as_str() => 0,
+        // The service worker names only assets.
+        name if name.starts_with("search-") || name.ends_with(".m3u8") || name == key.as_str() && name != "index.html" => 1,
         "search.json" => 2,
-        name if name.ends_with(".m3u8") => 3,
-        "index.html" => 5,
-        _ => 4,
+        "index.html" => 4,
+        _ => 3,
     };
     let (mut written, mut lists, mut gone) = (Vec::new(), Vec::new(), Vec::new());
     type Page = (Key, Vec<u8>, Caching);
@@ -153,17 +186,22 @@ async fn write(store: &dyn Store, course: &str, changes: Vec<Change>, sent: &mut
     for change in changes {
         match change {
             Change::Write(key, bytes, caching) => match batches.last_mut() {
-                Some((of, batch)) if *of == sort(&key) && *of != 5 => batch.push((key, bytes, caching)),
-                _ => batches.push((sort(&key), vec![(key, bytes, caching)])),
+                Some((of, batch)) if *of == sort(&key, caching) && *of != 4 => batch.push((key, bytes, caching)),
+                _ => batches.push((sort(&key, caching), vec![(key, bytes, caching)])),
             },
             Change::Delete(key) => gone.push(key),
         }
     }
+    let mut assets = false;
     for (of, batch) in batches {
         // Pages name assets, and lists name pages: those must really be there.
-        if of == 5 || (of > 0 && written.iter().any(|key| sort(key) == 0)) {
-            all_there(store, course, &mut written).await?;
+        if of == 4 || (of > 0 && assets) {
+            let lost = not_there(store, course, &mut written).await?;
+            if lost.is_some() {
+                return Ok(lost);
+            }
         }
+        assets = of == 0;
         let put = |(key, bytes, caching): Page| async move {
             store.put(&key, Body::Bytes(&bytes), caching, Precondition::None).await?;
             Ok::<_, Error>((key, bytes))
@@ -173,7 +211,7 @@ async fn write(store: &dyn Store, course: &str, changes: Vec<Change>, sent: &mut
             let (key, bytes) = done?;
             sent.add(bytes.len() as u64);
             written.push(key.clone());
-            if of == 5 {
+            if of == 4 {
                 lists.push((key.clone(), bytes.clone()));
             }
             all.insert(key, Some(bytes));
@@ -183,34 +221,44 @@ async fn write(store: &dyn Store, course: &str, changes: Vec<Change>, sent: &mut
         // No list may name it any more.
         for (list, bytes) in lists.drain(..) {
             if get_if_there(store, &list).await?.as_ref() != Some(&bytes) {
-                return Err(super::not_done(store, &list));
+                return Ok(Some(list));
             }
         }
         store.delete(&key).await?;
         all.insert(key, None);
     }
-    Ok(())
+    Ok(None)
 }
 
-/// Fails (`Unavailable`) where one of these was acknowledged and is not there; forgets those that are.
-async fn all_there(store: &dyn Store, course: &str, written: &mut Vec<Key>) -> Result<()> {
+/// One of these that was acknowledged and is not there; forgets those that are.
+async fn not_there(store: &dyn Store, course: &str, written: &mut Vec<Key>) -> Result<Option<Key>> {
     if written.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     let listed: BTreeSet<Key> = store.list(&format!("{course}/")).await?.into_iter().map(|l| l.key).collect();
     for key in written.drain(..) {
         // Assets lie at the top, where all courses do.
         if !listed.contains(&key) && (key.as_str().contains('/') || store.head(&key).await?.is_none()) {
-            return Err(super::not_done(store, &key));
+            return Ok(Some(key));
         }
     }
-    Ok(())
+    Ok(None)
 }
 
 /// The first of these that is not there with these bytes, or is there although it was deleted.
 async fn lost(store: &dyn Store, course: &str, all: &Written) -> Result<Option<Key>> {
-    let there = Listing::of(store, course).await?;
-    for (key, bytes) in all {
+    let folder = format!("{course}/");
+    let far = all.iter().filter(|(key, _)| !key.as_str().starts_with(&folder)).map(|(key, bytes)| async move {
+        let as_it_should = match bytes {
+            Some(bytes) => is_there(store, key, bytes).await?,
+            None => store.head(key).await?.is_none(),
+        };
+        Ok::<_, Error>((!as_it_should).then(|| key.clone()))
+    });
+    let far = futures_util::stream::iter(far.collect::<Vec<_>>()).buffered(store.parallel().max(1));
+    let (there, far) = tokio::join!(Listing::of(store, course), far.try_collect::<Vec<_>>());
+    let there = there?;
+    for (key, bytes) in all.iter().filter(|(key, _)| key.as_str().starts_with(&folder)) {
         let as_it_should = match bytes {
             Some(bytes) => there.has(store, key, bytes).await?,
             None => !there.0.contains_key(key),
@@ -219,7 +267,7 @@ async fn lost(store: &dyn Store, course: &str, all: &Written) -> Result<Option<K
             return Ok(Some(key.clone()));
         }
     }
-    Ok(None)
+    Ok(far?.into_iter().flatten().next())
 }
 
 /// What a course's folder holds, by one list.
@@ -235,10 +283,23 @@ impl Listing {
         match self.0.get(key) {
             None if key.as_str().starts_with(&self.1) => return Ok(false),
             Some(Listed { version: Some(there), .. }) if store.version_of(key, bytes).as_ref() == Some(there) => return Ok(true),
-            _ => {}
+            Some(_) => {}
+            None => return is_there(store, key, bytes).await,
         }
         Ok(get_if_there(store, key).await?.is_some_and(|there| there == bytes))
     }
+}
+
+/// Whether an object that is in no list has these bytes.
+async fn is_there(store: &dyn Store, key: &Key, bytes: &[u8]) -> Result<bool> {
+    if let Some(version) = store.version_of(key, bytes) {
+        match store.head(key).await? {
+            None => return Ok(false),
+            Some(meta) if meta.version == version => return Ok(true),
+            Some(_) => {}
+        }
+    }
+    Ok(get_if_there(store, key).await?.is_some_and(|there| there == bytes))
 }
 
 /// What differs between the store and the site of a release, in the order in which it must be done: what pages refer to
@@ -246,7 +307,9 @@ impl Listing {
 pub(super) async fn changes(store: &dyn Store, release: &Release, pointers: &[Current]) -> Result<Vec<Change>> {
     let mut view = course_view(release)?;
     let mut wanted = pages::assets();
-    wanted.extend(with_media(store, release, &mut view).await?);
+    let mut search = with_media(store, release, &mut view).await?;
+    let list = search.pop();
+    wanted.extend(search);
     let playlist = |lecture: &'_ Lecture| {
         let (master, key) = (object_uri(lecture).map(|(key, _)| key), format!("{}/{}.m3u8", release.course, lecture.id));
         async move {
@@ -260,6 +323,7 @@ pub(super) async fn changes(store: &dyn Store, release: &Release, pointers: &[Cu
     let playlists: Vec<_> = release.lectures.iter().map(playlist).collect();
     let playlists: Vec<Page> = futures_util::stream::iter(playlists).buffered(store.parallel().max(1)).try_collect().await?;
     wanted.extend(playlists);
+    wanted.extend(list);
     let index = format!("{}/index.html", release.course);
     let (front, lectures): (Vec<Page>, Vec<Page>) = pages::course_pages(&view).into_iter().partition(|p| p.key == index);
     wanted.extend(lectures);
@@ -272,25 +336,31 @@ pub(super) async fn changes(store: &dyn Store, release: &Release, pointers: &[Cu
 
     let mut changes = Vec::new();
     let names: BTreeSet<String> = wanted.iter().map(|p| p.key.clone()).collect();
-    let there = Listing::of(store, &release.course).await?;
-    let looks = wanted.into_iter().map(|page| {
+    let folder = format!("{}/", release.course);
+    let (inside, outside): (Vec<_>, Vec<_>) = wanted.into_iter().enumerate().partition(|(_, page)| page.key.starts_with(&folder));
+    let outside = outside.into_iter().map(|(n, page)| async move {
+        let key = Key::new(page.key)?;
+        let same = match page.caching {
+            Caching::Immutable => is_whole(store, &key, &page.bytes).await?,
+            Caching::Revalidate => is_there(store, &key, &page.bytes).await?,
+        };
+        Ok::<_, Error>((!same).then_some((n, Change::Write(key, page.bytes, page.caching))))
+    });
+    let outside = futures_util::stream::iter(outside.collect::<Vec<_>>()).buffered(store.parallel().max(1));
+    let (there, outside) = tokio::join!(Listing::of(store, &release.course), outside.try_collect::<Vec<_>>());
+    let there = there?;
+    let inside = inside.into_iter().map(|(n, page)| {
         let there = &there;
         async move {
             let key = Key::new(page.key)?;
-            let same = match (page.caching, there.0.get(&key)) {
-                // Named by digest: there is there, if it is whole.
-                (Caching::Immutable, None) => store.head(&key).await?.is_some_and(|m| m.bytes == page.bytes.len() as u64),
-                _ => there.has(store, &key, &page.bytes).await?,
-            };
-            Ok::<_, Error>((!same).then_some(Change::Write(key, page.bytes, page.caching)))
+            let same = there.has(store, &key, &page.bytes).await?;
+            Ok::<_, Error>((!same).then_some((n, Change::Write(key, page.bytes, page.caching))))
         }
     });
-    let looks: Vec<_> = looks.collect();
-    let mut looked = futures_util::stream::iter(looks).buffered(store.parallel().max(1));
-    while let Some(change) = looked.next().await {
-        changes.extend(change?);
-    }
-    drop(looked);
+    let inside = futures_util::stream::iter(inside.collect::<Vec<_>>()).buffered(store.parallel().max(1));
+    let mut looked: Vec<_> = outside?.into_iter().chain(inside.try_collect::<Vec<_>>().await?).flatten().collect();
+    looked.sort_by_key(|(n, _)| *n);
+    changes.extend(looked.into_iter().map(|(_, change)| change));
     for key in there.0.into_keys() {
         let name = key.as_str().trim_start_matches(&there.1);
         let ours = !name.contains('/') && ([".html", ".m3u8", ".json"].iter().any(|e| name.ends_with(e)));

@@ -7,6 +7,7 @@ use crate::manifest::{Current, Release, Tombstone, current_key, from_json, relea
 use crate::progress::Ctx;
 use crate::store::{Body, Caching, Listed, Meta, Precondition, Store, get_if_there};
 use crate::units::Digest;
+use futures_util::StreamExt;
 
 /// The pointer of a course and the version that a flip is conditional on.
 #[derive(Debug, Clone)]
@@ -115,11 +116,20 @@ pub(super) fn overtaken(course: &str) -> Error {
 /// The pointers of all courses, by course. One that cannot be read is left out with a warning: a damaged course must not
 /// keep the others from being published.
 pub(super) async fn pointers(store: &dyn Store, ctx: &Ctx) -> Result<Vec<Current>> {
+    let listed = store.list("courses/").await?;
+    let named = listed.into_iter().filter_map(|Listed { key, .. }| {
+        let course = key.as_str().strip_prefix("courses/").and_then(|k| k.strip_suffix("/current.json"))?;
+        let course = (!course.contains('/')).then(|| course.to_string())?;
+        Some(async move {
+            let bytes = get_if_there(store, &key).await?;
+            Ok::<_, Error>((key, course, bytes))
+        })
+    });
+    let mut read = futures_util::stream::iter(named.collect::<Vec<_>>()).buffered(store.parallel().max(1));
     let mut all: Vec<Current> = Vec::new();
-    for Listed { key, .. } in store.list("courses/").await? {
-        let course = key.as_str().strip_prefix("courses/").and_then(|k| k.strip_suffix("/current.json"));
-        let Some(course) = course.filter(|c| !c.contains('/')) else { continue };
-        let Some(bytes) = get_if_there(store, &key).await? else { continue };
+    while let Some(read) = read.next().await {
+        let (key, course, bytes) = read?;
+        let Some(bytes) = bytes else { continue };
         match from_json::<Current>(&bytes, &key) {
             Ok(current) if current.course == course => all.push(current),
             Ok(_) => ctx.warn(format!("{key} is of another course; it is left out of the list of courses")),

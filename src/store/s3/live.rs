@@ -19,7 +19,12 @@ use aws_sdk_s3::config::{
 };
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::types::ServerSideEncryption;
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::interceptors::context::BeforeTransmitInterceptorContextMut;
+use aws_smithy_runtime_api::client::interceptors::{Intercept, dyn_dispatch_hint};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::config_bag::ConfigBag;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,6 +40,26 @@ pub struct Labels {
 
 /// The user metadata that holds a packed text's plain length, for HEAD.
 pub const PLAIN_BYTES: &str = "plain-bytes";
+
+/// The SDK names itself in two headers, one of them for browsers; small objects pay for each.
+#[derive(Debug)]
+struct OneUserAgent;
+
+#[dyn_dispatch_hint]
+impl Intercept for OneUserAgent {
+    fn name(&self) -> &'static str {
+        "OneUserAgent"
+    }
+    fn modify_before_signing(
+        &self,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        context.request_mut().headers_mut().remove("x-amz-user-agent");
+        Ok(())
+    }
+}
 
 /// See the module.
 pub struct Live {
@@ -65,7 +90,8 @@ impl Live {
             // Trailing checksums (aws-chunked) are refused by many services; ours are known beforehand and go in headers.
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenSupported)
-            .retry_config(RetryConfig::disabled());
+            .retry_config(RetryConfig::disabled())
+            .interceptor(OneUserAgent);
         if let Some(url) = &access.endpoint {
             config = config.endpoint_url(url);
         }

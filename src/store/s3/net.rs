@@ -123,7 +123,11 @@ impl HttpConnector for Wire {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let client = self.client.clone();
         HttpConnectorFuture::new(async move {
-            let request = request.try_into_http1x().map_err(|e| ConnectorError::user(e.into()))?;
+            let mut request = request.try_into_http1x().map_err(|e| ConnectorError::user(e.into()))?;
+            // They say which try it is; tries are counted elsewhere (retry.rs), and services ignore them.
+            for unread in ["amz-sdk-request", "amz-sdk-invocation-id"] {
+                request.headers_mut().remove(unread);
+            }
             let lists_parts = mend::lists_parts(&request);
             let response = client.request(request).await.map_err(|e| ConnectorError::io(e.into()))?;
             let response = response.map(SdkBody::from_body_1_x);
