@@ -1,5 +1,5 @@
-// Stands in the page before the first bytes of the voice, which are half of it: asks for the first slide while they come.
-// What it finds is there for the scripts that follow.
+// Stands in the page behind the player, before the first bytes of the voice: asks for the first slide while they come. What it
+// finds is there for the scripts that follow.
 (() => {
   "use strict";
   const $ = (id) => document.getElementById(id);
@@ -19,7 +19,6 @@
   const linked = /^#t=(\d+)$/.exec(location.hash);
   const left = linked ? Number(linked[1]) : memory.t > 5 ? memory.t : 0;
   const from = left < data.duration - 5 ? left : 0;
-  const index = data.slides.reduce((found, s, i) => (s[0] <= from + 0.05 ? i : found), 0);
   const image = $("slide");
   const begun = performance.now();
   const R = (window.rivulet = {
@@ -28,12 +27,17 @@
     thin: 45e3,
     bps: recall("rivulet").bps,
     // Until the first slide is there, the voice takes no more than it needs.
-    seen: !data.slides.length,
+    seen: !data.slide,
     pump() {},
     more() {},
   });
+  let wanted;
   R.show = () => {
     if (R.seen || image.src) return;
+    // Which slides there are besides the first stands at the page's end.
+    const slides = R.about ? R.about.slides : !from && [[0, data.slide]];
+    if (!slides) return (wanted = true);
+    const index = slides.reduce((found, s, i) => (s[0] <= from + 0.05 ? i : found), 0);
     image.onload = image.onerror = (e) => {
       R.seen = true;
       if (e.type === "load") R.shown = index;
@@ -41,11 +45,19 @@
       R.pump();
     };
     image.fetchPriority = "high";
-    image.src = data.slides[index][1];
+    image.src = slides[index][1];
+  };
+  // Called where something has come that was left behind: more of the voice, or all else that is to be known.
+  R.come = () => {
+    const about = $("about");
+    if (!about || R.about) return;
+    R.about = JSON.parse(about.textContent);
+    if (wanted) R.show();
+    if (R.late) R.more();
   };
   R.thrifty = (navigator.connection && navigator.connection.saveData) || memory.kept;
   // What stands above took a second of its own: on such a link it waits for the voice.
   const [visit] = performance.getEntriesByType("navigation");
-  const slow = (visit && begun - visit.responseStart > 1000) || R.bps < R.thin;
+  const slow = (visit && begun - visit.responseStart > 800) || R.bps < R.thin;
   if (!slow && !R.thrifty) R.show();
 })();

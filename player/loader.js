@@ -1,6 +1,6 @@
-// Stands in the page, after everything that is seen, behind the first bytes of the voice. It plays those at the tap, fetches
-// the rest of the script after the first slide, and feeds the voice in byte ranges from then on: nothing that is asked
-// for here is fetched twice, and nothing is thrown away.
+// Stands in the page behind the first two seconds or so of the voice, so that all of it comes in a server's first ten packets.
+// It plays those at the tap, the seconds that stand behind it when they have come, fetches the rest of the script after the first
+// slide, and feeds the voice in byte ranges from then on: nothing is fetched twice, and nothing is thrown away.
 (() => {
   "use strict";
   const $ = (id) => document.getElementById(id);
@@ -9,9 +9,10 @@
   const voice = JSON.parse($("voice").textContent);
   const [audio, video, play] = ["audio", "video", "play"].map($);
   const heard = voice.uri || voice.native;
-  // Three letters of four bytes are left of the voice's first bytes when they are packed. What comes in no time says nothing.
+  // What has come since: this script, and three bytes for four letters of the voice when they are packed. What comes in no time
+  // says nothing.
   const took = performance.now() - R.begun;
-  const rate = took > 500 ? (6 * (voice.head || "").length) / (took / 1000) : R.bps;
+  const rate = took > 500 ? (6 * `${voice.init}${voice.head}`.length + 20e3) / (took / 1000) : R.bps;
   const thin = rate < R.thin;
   Object.assign(R, {
     voice, audio, video,
@@ -35,8 +36,18 @@
     R.pending = null;
   });
 
+  // All that the page knows of the voice is there.
+  const behind = new Promise((done) => {
+    const { come } = R;
+    R.come = () => {
+      R.come = come;
+      if (voice.uri) Object.assign(voice, JSON.parse($("rest").textContent));
+      done();
+    };
+  });
+
   function more() {
-    if (R.asked) return;
+    if (R.asked || (R.late = !R.about)) return;
     R.asked = true;
     const script = document.createElement("script");
     script.src = data.app;
@@ -48,16 +59,17 @@
     document.head.append(script);
   }
 
+  // A thin link brings the voice first: the slide is asked for when that is.
+  let fed;
+  const show = () => (fed || !(thin && R.have)) && R.show();
+
   function feed() {
-    const { sizes, ticks, hz, first } = voice;
-    const last = sizes.length;
+    const { hz, first } = voice;
     const offsets = [first];
     const starts = [0];
-    sizes.forEach((n, i) => {
-      offsets.push(offsets[i] + n);
-      starts.push(starts[i] + ticks[i] / hz);
-    });
+    let last = 0;
     const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+    const head = bytes(voice.head);
     const source = new MediaSource();
     const wait = (ms) => new Promise((done) => {
       const timer = setTimeout(done, ms);
@@ -205,21 +217,29 @@
     source.addEventListener("sourceopen", async () => {
       // Until these are in, nothing else is appended.
       running = true;
-      const head = bytes(voice.head);
       try {
-        source.duration = starts[last];
+        source.duration = data.duration;
         buffer = source.addSourceBuffer(voice.type);
         for (const part of [bytes(voice.init), head]) await change(() => buffer.appendBuffer(part));
+        await behind;
+        voice.sizes.forEach((n, i) => {
+          offsets.push(offsets[i] + n);
+          starts.push(starts[i] + voice.ticks[i] / hz);
+        });
+        last = voice.sizes.length;
+        const rest = bytes(voice.head);
+        if (rest.length) await change(() => buffer.appendBuffer(rest));
+        at = first + head.length + rest.length;
       } catch (e) {
         // It promised more than it does.
         R.have = R.fetched = 0;
         R.pending = R.pending ?? audio.currentTime;
         return plain();
       }
-      at = first + head.length;
       running = false;
       R.pump();
-      if (!R.thrifty) R.show();
+      fed = true;
+      if (!R.thrifty || R.started) R.show();
     }, { once: true });
     audio.src = URL.createObjectURL(source);
   }
@@ -237,7 +257,7 @@
     R.started = true;
     play.hidden = true;
     R.pump();
-    R.show();
+    show();
     if (!heard) return more();
     // Refused if the tap is forgotten: then the learner taps again.
     const playing = audio.play();
@@ -246,7 +266,6 @@
   play.onclick = () => R.start();
   play.hidden = false;
   if (R.thrifty || R.seen) more();
-  // A thin link brings the voice first: the slide is asked for when that is.
-  if (!R.thrifty && !(thin && R.have)) R.show();
+  if (!R.thrifty) show();
   setTimeout(more, 10000);
 })();

@@ -1,7 +1,7 @@
 // What all parts of the page's script use.
 const $ = (id) => document.getElementById(id);
 const R = window.rivulet || (window.rivulet = {});
-const data = R.data || JSON.parse($("data").textContent);
+const data = Object.assign(R.data || JSON.parse($("data").textContent), R.about);
 const words = data.words;
 R.id = `${data.course}/${data.lecture}`;
 const clock = R.clock;

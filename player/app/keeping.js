@@ -27,8 +27,8 @@ async function needs(address) {
   const answer = await fetch(address, { cache: "no-cache" });
   if (!answer.ok) throw new Error(`${answer.status} ${address}`);
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-  const block = (id) => JSON.parse(page.getElementById(id).textContent);
-  const [about, voice] = [block("data"), block("voice")];
+  const blocks = (...ids) => Object.assign({}, ...ids.map((id) => JSON.parse(page.getElementById(id).textContent)));
+  const [about, voice] = [blocks("data", "about"), blocks("voice", "rest")];
   const files = [...about.slides.map((s) => [s[1], s[2]]), ...about.captions.map((c) => [c[1], c[2]]), about.package];
   if (about.search) files.push([about.search, 0]);
   const runs = pieces(voice, about.piece);

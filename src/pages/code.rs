@@ -10,8 +10,8 @@ use std::sync::LazyLock;
 /// The loader and the style stand in every page: a first visit is one request before the voice is heard.
 static FIRST: LazyLock<String> = LazyLock::new(|| strip(include_str!("../../player/first.js")));
 static LOADER: LazyLock<String> = LazyLock::new(|| strip(include_str!("../../player/loader.js")));
-static STYLE: LazyLock<String> = LazyLock::new(|| strip(include_str!("../../player/page.css")));
-static LECTURE_STYLE: LazyLock<String> = LazyLock::new(|| strip(include_str!("../../player/lecture.css")));
+static STYLE: LazyLock<String> = LazyLock::new(|| squeeze(include_str!("../../player/page.css")));
+static LECTURE_STYLE: LazyLock<String> = LazyLock::new(|| squeeze(include_str!("../../player/lecture.css")));
 
 /// The rest, fetched after the first voice and the first slide. Order matters: each file uses what stands above it.
 const APP: [&str; 9] = [
@@ -40,6 +40,9 @@ pub fn loader() -> &'static str {
 pub fn style() -> &'static str {
     &STYLE
 }
+
+/// What tells them that more of the page has come.
+pub const COME: &str = "rivulet.come()";
 
 /// What a lecture page has after that.
 pub fn lecture_style() -> &'static str {
@@ -70,9 +73,10 @@ fn said(source: &str) -> BTreeSet<String> {
 pub fn csp() -> &'static str {
     static CSP: LazyLock<String> = LazyLock::new(|| {
         format!(
-            "default-src 'self'; script-src 'self' 'sha256-{}' 'sha256-{}'; style-src 'self' 'sha256-{}' 'sha256-{}'; {MEDIA}",
+            "default-src 'self'; script-src 'self' 'sha256-{}' 'sha256-{}' 'sha256-{}'; style-src 'self' 'sha256-{}' 'sha256-{}'; {MEDIA}",
             sha256(first()),
             sha256(loader()),
+            sha256(COME),
             sha256(style()),
             sha256(lecture_style())
         )
@@ -116,6 +120,13 @@ fn strip(source: &str) -> String {
         comment &= !line.ends_with("*/");
     }
     out
+}
+
+/// A style sheet of ours without the blanks that only its readers need. It holds no text in quotes with any of these in it.
+fn squeeze(source: &str) -> String {
+    let lines = strip(source).lines().map(str::to_string).collect::<String>();
+    let shorter = [(" {", "{"), ("{ ", "{"), (": ", ":"), ("; ", ";"), (", ", ","), (" > ", ">"), (" + ", "+"), (" }", "}"), (";}", "}")];
+    shorter.iter().fold(lines, |text, (long, short)| text.replace(long, short))
 }
 
 /// As CSP writes a digest.

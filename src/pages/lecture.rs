@@ -1,7 +1,7 @@
 //! The page that plays one lecture, in a course or of a bare package. `?embed` in its address leaves the player alone: for
 //! frames in other sites.
 
-use super::code::{first, list_words, loader};
+use super::code::{COME, first, list_words, loader};
 use super::html::{Head, LECTURE, document, escape, isolate, part, safe_uri};
 use super::media::script_json;
 use super::words::Words;
@@ -22,7 +22,7 @@ pub(super) fn lecture_page(
         "<header><a class=\"up\" href=\"index.html\"><span aria-hidden=\"true\">‹</span> {}</a></header>\n",
         isolate(&course.title)
     );
-    body += &format!("<main>\n{}", player(lecture, words));
+    body += &format!("<main>\n{}{}", player(lecture, words), start(Some(course), lecture, "../", names));
     body += &format!(
         "<p class=\"out\"><a href=\"{}.html\" target=\"_blank\" rel=\"noopener\">{}</a></p>\n",
         part(&lecture.id),
@@ -39,7 +39,7 @@ pub(super) fn lecture_page(
             body += &format!("<a class=\"{class}\" rel=\"{}\" href=\"{href}.html\"><small>{word}</small> {title}</a>\n", &class[..4]);
         }
     }
-    body += &format!("</nav>\n</main>\n{}{}", lists::colophon(course, words), scripts(Some(course), lecture, words, "../", names));
+    body += &format!("</nav>\n</main>\n{}{}", lists::colophon(course, words), rest(Some(course), lecture, words, "../", names));
     let title = format!("{} · {}", lecture.title, course.title);
     let head = Head {
         language: &course.language,
@@ -58,12 +58,13 @@ pub fn package_pages(lecture: &LectureView) -> Vec<Page> {
     let names = Names::of(&pages);
     let words = Words::of("en");
     let body = format!(
-        "<main>\n{}{}{}{}</main>\n{}",
+        "<main>\n{}{}{}{}{}</main>\n{}",
         player(lecture, words),
+        start(None, lecture, "", &names),
         about(lecture, words),
         tools(lecture, words, false),
         downloads(lecture, words),
-        scripts(None, lecture, words, "", &names)
+        rest(None, lecture, words, "", &names)
     );
     let head = Head {
         language: "en",
@@ -265,33 +266,42 @@ fn downloads(lecture: &LectureView, words: &Words) -> String {
     out + "</ul>\n</section>\n"
 }
 
-/// The data, the script that asks for the first slide, the first bytes of the voice, and the script that plays them: last, when
-/// all that is seen has come.
-fn scripts(course: Option<&CourseView>, lecture: &LectureView, words: &Words, root: &str, names: &Names) -> String {
+/// What a visit begins with, right behind the player: where the first slide and the rest of the script are, the script that asks
+/// for that slide, the first bytes of the voice, the script that plays them, and some seconds more of the voice. All up to those
+/// is to fit into ten packets, which a server sends before the first answer to any.
+fn start(course: Option<&CourseView>, lecture: &LectureView, root: &str, names: &Names) -> String {
+    let Some(_) = safe_uri(&lecture.master_uri) else { return String::new() };
+    let data = script_json(&json!({
+        "course": course.map_or("", |c| &c.id),
+        "lecture": lecture.id,
+        "duration": lecture.duration_s,
+        "slide": lecture.media.slides.first().map(|s| &s.uri),
+        "app": format!("{root}{}", names.app),
+    }));
+    let (voice, rest) = lecture.media.voice_json();
+    let json = |id: &str, text: &str| format!("<script type=\"application/json\" id=\"{id}\">{text}</script>\n");
+    let run = |text: &str| format!("<script>{text}</script>\n");
+    let rest = rest.map_or(String::new(), |rest| json("rest", &rest));
+    [json("data", &data), run(first()), json("voice", &voice), run(loader()), rest, run(COME)].concat()
+}
+
+/// All else that the page's script reads.
+fn rest(course: Option<&CourseView>, lecture: &LectureView, words: &Words, root: &str, names: &Names) -> String {
     let Some(_) = safe_uri(&lecture.master_uri) else { return String::new() };
     let about: Value = json!({
-        "course": course.map_or("", |c| &c.id),
         "release": course.map(|c| c.release),
-        "lecture": lecture.id,
         "title": lecture.title,
         "courseTitle": course.map_or("", |c| &c.title),
         "presenter": lecture.presenter,
-        "duration": lecture.duration_s,
         "master": lecture.master_uri,
         "poster": lecture.poster,
         "search": lecture.search,
         "floor": lecture.whole.as_ref().map(|w| json!([w.uri, w.bytes, w.title])),
         "hls": format!("{root}{}", names.hls),
-        "app": format!("{root}{}", names.app),
         "worker": course.map(|_| format!("{root}{}", names.worker)),
     });
-    format!(
-        "<script type=\"application/json\" id=\"data\">{}</script>\n<script>{}</script>\n<script type=\"application/json\" id=\"voice\">{}</script>\n<script>{}</script>\n",
-        lecture.media.data_json(about, words),
-        first(),
-        lecture.media.voice_json(),
-        loader()
-    )
+    let about = lecture.media.data_json(about, words);
+    format!("<script type=\"application/json\" id=\"about\">{about}</script>\n<script>{COME}</script>\n")
 }
 
 /// What the course page's script reads.

@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 /// Bytes of voice that stand in the page, in whole segments: 6 to 10 s, the time in which the next request is answered on a
 /// slow link. More would only come later.
 const HEAD_MOST: u64 = 20_000;
+/// So many of them stand before the script that plays them, the others behind it: some two seconds.
+pub const HEAD_FIRST: usize = 4_500;
 /// A first segment that is longer than this is cut: all bytes before the first sound are to be at most 60 kB.
 const HEAD_CUT: u64 = 34_000;
 /// What is kept for watching without a network is fetched and checked in pieces of about this.
@@ -160,22 +162,23 @@ impl MediaView {
     }
 
     /// What the loader reads: how to feed the voice. As JSON that may stand in a `<script>`.
-    pub fn voice_json(&self) -> String {
+    /// And what may come after that: the bytes that follow, and where segments lie.
+    pub fn voice_json(&self) -> (String, Option<String>) {
         let Some(v) = &self.voice else {
-            return script_json(&json!({ "native": self.native.as_ref().map(|n| [&n.playlist, &n.file]) }));
+            return (script_json(&json!({ "native": self.native.as_ref().map(|n| [&n.playlist, &n.file]) })), None);
         };
+        let (head, rest) = v.head.split_at(v.head.len().min(HEAD_FIRST));
         let (sizes, ticks): (Vec<u64>, Vec<u64>) = v.segments.iter().copied().unzip();
-        script_json(&json!({
+        let json = script_json(&json!({
             "uri": v.uri,
             "type": format!("audio/mp4; codecs=\"{}\"", v.codec),
             "hz": v.rate_hz,
             "first": v.first,
-            "sizes": sizes,
-            "ticks": ticks,
             "init": base64(&v.init),
-            "head": base64(&v.head),
+            "head": base64(head),
             "native": self.native.as_ref().map(|n| [&n.playlist, &n.file]),
-        }))
+        }));
+        (json, Some(script_json(&json!({ "head": base64(rest), "sizes": sizes, "ticks": ticks }))))
     }
 
     /// What the rest of the page's script reads, besides what `about` holds.

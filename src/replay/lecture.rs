@@ -21,15 +21,19 @@ const MOST_S: f64 = 172_800.0;
 pub struct Lecture {
     /// The page with the first voice in it, and the script that follows; compressed.
     pub page_bytes: u64,
-    /// How much of the page stands before the first bytes of the voice.
+    /// How much of the page stands before the first bytes of the voice, up to the end of the script that plays them, and up to the
+    /// end of the voice that follows it.
     pub above_bytes: u64,
+    pub loader_bytes: u64,
+    pub rest_bytes: u64,
     pub app_bytes: u64,
     /// hls.js, which comes with video alone; compressed.
     pub library_bytes: u64,
     /// Bytes and seconds of each segment.
     pub voice: Vec<(u64, f64)>,
-    /// How much of the voice stands in the page.
+    /// How much of the voice stands in the page, and of it before the loader.
     pub head_bytes: u64,
+    pub first_bytes: u64,
     /// In order of time.
     pub slides: Vec<Slide>,
     /// Lowest first.
@@ -67,7 +71,16 @@ impl Lecture {
 
     /// With a page that was really fetched.
     pub fn with_page(self, page: &[u8]) -> Lecture {
-        Lecture { page_bytes: gzip(page), above_bytes: above(page), ..self }
+        let up_to = |id| up_to(page, id);
+        let page_bytes = gzip(page);
+        let come = place(page, pages::COME).map(|at| gzip(&page[..at]));
+        Lecture {
+            page_bytes,
+            above_bytes: up_to("voice").unwrap_or(0),
+            loader_bytes: up_to("rest").or(come).unwrap_or(page_bytes),
+            rest_bytes: after(page, "rest").or(come).unwrap_or(page_bytes),
+            ..self
+        }
     }
 
     /// The same, over and over until it lasts so long; the page stays the size that it is.
@@ -117,13 +130,12 @@ pub fn of_package(package: &Package, start: &[u8]) -> Result<Lecture> {
     }
     let language = package.voices.first().map_or("en", |v| v.language.as_str());
     let page = page(&package.title, language, package.duration_s, &view);
-    Ok(Lecture {
-        page_bytes: gzip(&page),
-        above_bytes: above(&page),
+    let lecture = Lecture {
         app_bytes: SCRIPTS[0],
         library_bytes: SCRIPTS[1],
         voice: voice.segments.iter().map(|(bytes, ticks)| (*bytes, *ticks as f64 / voice.rate_hz.max(1) as f64)).collect(),
         head_bytes: voice.head.len() as u64,
+        first_bytes: voice.head.len().min(media::HEAD_FIRST) as u64,
         slides: slides(package),
         rungs: package
             .rungs
@@ -140,7 +152,9 @@ pub fn of_package(package: &Package, start: &[u8]) -> Result<Lecture> {
             .collect(),
         segments_s: package.boundaries_s.windows(2).map(|w| w[1] - w[0]).collect(),
         playlist_bytes: gzip(playlist::master(package, playlist::Which::Video).as_bytes()),
-    })
+        ..Lecture::default()
+    };
+    Ok(lecture.with_page(&page))
 }
 
 fn slides(package: &Package) -> Vec<Slide> {
@@ -186,9 +200,16 @@ fn page(title: &str, language: &str, duration_s: f64, view: &MediaView) -> Vec<u
     page.map_or(Vec::new(), |p| p.bytes)
 }
 
-fn above(page: &[u8]) -> u64 {
-    let voice = b"id=\"voice\"";
-    page.windows(voice.len()).position(|w| w == voice).map_or(0, |at| gzip(&page[..at]))
+/// Where an element begins, and where it ends: what comes up to there, compressed.
+fn up_to(page: &[u8], id: &str) -> Option<u64> {
+    place(page, &format!("id=\"{id}\"")).map(|at| gzip(&page[..at]))
+}
+fn after(page: &[u8], id: &str) -> Option<u64> {
+    let at = place(page, &format!("id=\"{id}\""))?;
+    place(&page[at..], "</script>").map(|end| gzip(&page[..at + end]))
+}
+fn place(page: &[u8], text: &str) -> Option<usize> {
+    page.windows(text.len()).position(|w| w == text.as_bytes())
 }
 
 /// Bytes of text as `serve` sends it.

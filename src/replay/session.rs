@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 const APP_LATEST_S: f64 = 10.0;
 /// `first.js`: the slide is asked for before the voice has come, unless what stands above took so long. `loader.js`: a link is thin
 /// that brought the first voice slower than this, where that took long enough to say anything.
-const ABOVE_S: f64 = 1.0;
+const ABOVE_S: f64 = 0.8;
 const THIN_BPS: f64 = 45e3;
 const TOOK_LEAST_S: f64 = 0.5;
 /// `lists.js`: when the voice is so far ahead the shell is kept, looked at every two seconds: the worker, a page that did not
@@ -104,12 +104,16 @@ pub(super) struct Visit<'a> {
     pub tries: i32,
     pub ticking: bool,
     pub seen: bool,
-    /// When the first of the page was there, and what stands above the voice.
+    /// When the first of the page was there, and what stands above the voice; whether the loader was, the voice behind it, and all.
     pub page_begun: Option<f64>,
     pub above: Option<f64>,
+    pub loader: bool,
+    pub rest: bool,
+    pub page: bool,
     pub thin: bool,
     pub app: bool,
     pub app_asked: bool,
+    pub app_waits: bool,
     /// Slides that are there or on their way.
     pub slides: Vec<bool>,
     pub prefetching: Option<Request>,
@@ -152,10 +156,14 @@ pub fn play(lecture: &Lecture, link: &Link, how: &How, seed: u64) -> Session {
         seen: lecture.slides.is_empty(),
         page_begun: None,
         above: None,
+        loader: false,
+        rest: false,
+        page: false,
         thin: false,
         ticking: false,
         app: false,
         app_asked: false,
+        app_waits: false,
         slides: vec![false; lecture.slides.len()],
         prefetching: None,
         segment_starts,
@@ -267,9 +275,10 @@ impl Visit<'_> {
             For::Video => self.video_body(request, bytes, done),
             _ if !done => {}
             For::Page => {
-                let loader = (LOADER_SHARE * (self.begin_s - TAPPED_S)).max(LOADER_LEAST_S.min(self.begin_s));
-                self.net.wake(self.net.now() + loader, token::LOADER);
-                self.net.wake(self.net.now() + self.begin_s, token::BEGIN);
+                self.page = true;
+                if std::mem::take(&mut self.app_waits) {
+                    self.more();
+                }
             }
             For::Slide(i) => {
                 if self.prefetching == Some(request) {
@@ -293,16 +302,15 @@ impl Visit<'_> {
                 self.tick();
             }
             token::LOADER => {
-                self.at = self.lecture.head_bytes;
+                self.at = self.lecture.first_bytes;
                 self.net.wake(self.net.now() + APP_LATEST_S, token::APP);
-                // On a thin link the voice is asked for first.
-                if self.thin {
-                    self.pump();
-                }
                 match self.seen {
                     true => self.more(),
+                    // On a thin link the voice is asked for first.
+                    false if self.thin => {}
                     false => self.first(),
                 }
+                self.appended();
             }
             token::APP_RUNS => {
                 self.app = true;
@@ -353,10 +361,29 @@ impl Visit<'_> {
                 self.first();
             }
         }
-        if bytes >= self.lecture.page_bytes {
+        if !self.loader && bytes >= self.lecture.loader_bytes {
+            self.loader = true;
             let took = now - self.above.unwrap_or(now);
-            // As the loader counts: letters, three of four bytes each.
-            self.thin = took > TOOK_LEAST_S && 8.0 * self.lecture.head_bytes as f64 / took < THIN_BPS;
+            let came = 8.0 * (self.lecture.loader_bytes - self.lecture.above_bytes) as f64;
+            self.thin = took > TOOK_LEAST_S && came / took < THIN_BPS;
+            let loader = (LOADER_SHARE * (self.begin_s - TAPPED_S)).max(LOADER_LEAST_S.min(self.begin_s));
+            self.net.wake(now + loader, token::LOADER);
+            self.net.wake(now + self.begin_s, token::BEGIN);
+        }
+        if !self.rest && bytes >= self.lecture.rest_bytes {
+            self.rest = true;
+            self.appended();
+        }
+    }
+
+    /// The voice in the page is there, and what plays it.
+    fn appended(&mut self) {
+        if self.rest && self.at == self.lecture.first_bytes && self.at > 0 {
+            self.at = self.lecture.head_bytes;
+            self.pump();
+            if !self.seen {
+                self.first();
+            }
         }
     }
 
@@ -368,7 +395,9 @@ impl Visit<'_> {
     }
 
     fn more(&mut self) {
-        if !self.app_asked {
+        if !self.page {
+            self.app_waits = true;
+        } else if !self.app_asked {
             self.app_asked = true;
             self.ask(For::App, self.lecture.app_bytes);
         }
