@@ -69,13 +69,14 @@ export const tests = {
     assert.deepEqual(site.log.map(kind), ["html", "webp"]);
     assert.equal(await p.evaluate(() => window.rivulet.voice), undefined);
     site.rule = () => undefined;
-    const before = site.log.length;
     const q = await page();
     await q.addInitScript(() => localStorage.setItem("rivulet", JSON.stringify({ bps: 30000 })));
     await q.goto(site.url + LECTURE);
     await hear(q);
     await q.waitForFunction(() => document.querySelector("#slide").naturalWidth > 0);
-    assert.deepEqual(site.log.slice(before, before + 3).map(kind), ["html", "mp4", "webp"]);
+    // As the page asks: on two connections either may be the first to arrive.
+    const asked = await q.evaluate(() => performance.getEntriesByType("resource").sort((a, b) => a.startTime - b.startTime).map((e) => e.name.slice(-4)));
+    assert.deepEqual(asked.slice(0, 2), [".mp4", "webp"]);
   },
 
   "a lecture plays to its end, each byte of voice and each slide fetched once": async ({ site, page }) => {
