@@ -161,8 +161,11 @@ devtools.on("Network.loadingFinished", (e) => {
   const request = requests.get(e.requestId);
   if (request) Object.assign(request, { total: e.encodedDataLength, finished: e.timestamp });
 });
-const arrived = (request, until) =>
-  request.total !== null && request.finished <= until ? request.total : request.pieces.reduce((sum, [at, bytes]) => sum + (at <= until ? bytes : 0), 0);
+// Of what is packed Chromium tells the length at its end alone: such a one counts whole from its first byte on.
+const arrived = ({ pieces, total, finished }, until) => {
+  const whole = total !== null && (finished <= until || (pieces[0]?.[0] <= until && !pieces.slice(1).some(([, bytes]) => bytes)));
+  return whole ? total : pieces.reduce((sum, [at, bytes]) => sum + (at <= until ? bytes : 0), 0);
+};
 
 let gave_up;
 const left = ((end) => () => Math.max(1, end - Date.now()))(Date.now() + limit_s * 1000);

@@ -39,6 +39,8 @@ def publish(long):
         text += "trims = { start = 1.0 }\n" if ident == "bai-2" else ""
     (course / "course.toml").write_text(text)
     common.Run([common.rivulet(), "publish", course / "course.toml", "--to", store], 3600, {"RIVULET_WORK": str(OUT / "work")})
+    # Another version of the pages alone is no reason for a release.
+    common.Run([common.rivulet(), "check", store, "--repair"], 600, {"RIVULET_WORK": str(OUT / "work")})
     current = json.loads((store / "courses" / COURSE / "current.json").read_text())
     release = json.loads((store / "courses" / COURSE / "releases" / f"{current['release']}.json").read_text())
     return store, {lecture["id"]: lecture for lecture in release["lectures"]}
