@@ -23,6 +23,7 @@
     chunk: 65536,
     // Bits a second that arrived lately; 0: not known.
     bps: 0,
+    started: false,
     // Where it is to go on when the clock can be set; null: it was set.
     pending: from,
     // Gives bytes that are kept on the device, from and up to; set by the rest of the script.
@@ -36,14 +37,22 @@
     R.pending = null;
   });
 
-  // All that the page knows of the voice is there.
-  const behind = new Promise((done) => {
-    const { come } = R;
-    R.come = () => {
-      R.come = come;
-      if (voice.uri) Object.assign(voice, JSON.parse($("rest").textContent));
-      done();
-    };
+  // Pieces of the voice that have come whole, and who waits for the next; after them it is told where segments lie.
+  let came = 0;
+  let next = () => {};
+  const { come } = R;
+  R.come = () => {
+    const rest = $("rest");
+    if (rest) R.come = come;
+    if (rest) Object.assign(voice, JSON.parse(rest.textContent));
+    else came += 1;
+    next();
+  };
+  // A page that was cut short is asked for again, by the learner.
+  addEventListener("DOMContentLoaded", () => {
+    if (R.about) return;
+    R.start = () => location.reload();
+    play.hidden = false;
   });
 
   function more() {
@@ -59,9 +68,14 @@
     document.head.append(script);
   }
 
-  // A thin link brings the voice first: the slide is asked for when that is.
+  // A thin link brings the voice first: the slide is asked for when what follows the page's is there.
   let fed;
   const show = () => (fed || !(thin && R.have)) && R.show();
+  const enough = () => {
+    if (fed) return;
+    fed = true;
+    if (!R.thrifty || R.started) R.show();
+  };
 
   function feed() {
     const { hz, first } = voice;
@@ -163,6 +177,7 @@
         await pumping();
       } finally {
         running = false;
+        enough();
       }
     };
     async function pumping() {
@@ -194,6 +209,7 @@
         while (to < last && offsets[to + 1] - at <= (first ? R.chunk / 8 : R.chunk) && starts[to] - audio.currentTime < R.ahead) to += 1;
         try {
           await fetched(offsets[to]);
+          enough();
         } catch (e) {
           if (moved || audio.error) continue;
           tries += 1;
@@ -221,15 +237,20 @@
         source.duration = data.duration;
         buffer = source.addSourceBuffer(voice.type);
         for (const part of [bytes(voice.init), head]) await change(() => buffer.appendBuffer(part));
-        await behind;
+        at = first + head.length;
+        const pieces = document.getElementsByClassName("voice");
+        for (let n = 0; n < came || !voice.sizes; ) {
+          if (n < came) {
+            const piece = bytes(pieces[n++].textContent);
+            await change(() => buffer.appendBuffer(piece));
+            at += piece.length;
+          } else await new Promise((done) => (next = done));
+        }
         voice.sizes.forEach((n, i) => {
           offsets.push(offsets[i] + n);
           starts.push(starts[i] + voice.ticks[i] / hz);
         });
         last = voice.sizes.length;
-        const rest = bytes(voice.head);
-        if (rest.length) await change(() => buffer.appendBuffer(rest));
-        at = first + head.length + rest.length;
       } catch (e) {
         // It promised more than it does.
         R.have = R.fetched = 0;
@@ -238,14 +259,17 @@
       }
       running = false;
       R.pump();
-      fed = true;
-      if (!R.thrifty || R.started) R.show();
+      offer();
+      if (!thin) enough();
     }, { once: true });
     audio.src = URL.createObjectURL(source);
   }
 
+  // On a thin link the tap is offered when all of the voice in the page is there: else it would begin, and stop again.
+  const offer = () => (play.hidden = R.started);
   // As the browser does it by itself.
   function plain() {
+    offer();
     if (!voice.native) return;
     audio.preload = "none";
     audio.src = voice.native[audio.canPlayType("application/vnd.apple.mpegurl") ? 0 : 1];
@@ -264,7 +288,7 @@
     if (playing) playing.catch(() => (play.hidden = !audio.paused));
   };
   play.onclick = () => R.start();
-  play.hidden = false;
+  if (!(thin && R.have)) offer();
   if (R.thrifty || R.seen) more();
   if (!R.thrifty) show();
   setTimeout(more, 10000);

@@ -15,7 +15,7 @@ mod view;
 mod withdrawn;
 mod words;
 
-pub use code::{COME, assets, csp, csp_of_any_version};
+pub use code::{assets, csp, csp_of_any_version};
 pub use lecture::package_pages;
 pub use lists::index_page;
 pub use view::{CourseSummary, CourseView, FileView, LectureView, ModuleView, WayView, ways_of};

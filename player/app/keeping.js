@@ -25,9 +25,10 @@ const named = (uri) => /([0-9a-f]{16,64})\.\w+$/.exec(uri)[1];
 // What a lecture's page asks to be kept, and its bytes.
 async function needs(address) {
   const answer = await fetch(address, { cache: "no-cache" });
-  if (!answer.ok) throw new Error(`${answer.status} ${address}`);
+  if (!answer.ok) throw Object.assign(new Error(`${answer.status} ${address}`), { refused: answer.status });
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-  const blocks = (...ids) => Object.assign({}, ...ids.map((id) => JSON.parse(page.getElementById(id).textContent)));
+  // Pages of earlier versions have fewer of them.
+  const blocks = (...ids) => Object.assign({}, ...ids.map((id) => page.getElementById(id)).map((e) => e && JSON.parse(e.textContent)));
   const [about, voice] = [blocks("data", "about"), blocks("voice", "rest")];
   const files = [...about.slides.map((s) => [s[1], s[2]]), ...about.captions.map((c) => [c[1], c[2]]), about.package];
   if (about.search) files.push([about.search, 0]);
@@ -37,26 +38,55 @@ async function needs(address) {
   return { id: `${about.course}/${about.lecture}`, address, about, voice, files, runs, parts, bytes };
 }
 
-async function part(uri, from, to, cache) {
-  const options = { cache };
+// Ends at once where the learner pauses, and where nothing has come for half a minute.
+async function part(uri, from, to, cache, job) {
+  const stop = (job.stop = new AbortController());
+  const options = { cache, signal: stop.signal };
   if (to) options.headers = { Range: `bytes=${from}-${to - 1}` };
-  const answer = await fetch(uri, options);
-  if (!answer.ok) throw Object.assign(new Error(`${answer.status} ${uri}`), { refused: answer.status });
-  const bytes = await answer.arrayBuffer();
-  return to && answer.status === 200 ? bytes.slice(from, to) : bytes;
+  let quiet;
+  const patience = () => {
+    clearTimeout(quiet);
+    quiet = setTimeout(() => stop.abort(), 30000);
+  };
+  try {
+    patience();
+    const answer = await fetch(uri, options);
+    if (!answer.ok) throw Object.assign(new Error(`${answer.status} ${uri}`), { refused: answer.status });
+    const got = [];
+    for (const reader = answer.body.getReader(); ; ) {
+      const { done, value } = await reader.read();
+      if (done) break;
+      patience();
+      got.push(value);
+    }
+    const bytes = await new Blob(got).arrayBuffer();
+    return to && answer.status === 200 ? bytes.slice(from, to) : bytes;
+  } finally {
+    clearTimeout(quiet);
+  }
 }
 
-// Fetches until the check is passed, for as long as the link takes; a part that arrives damaged three times is given up.
-async function obtain(uri, from, to, right, job) {
-  for (let damaged = 0, tries = 0; !job.stopped; ) {
+// Fetches until the check is passed; a part that arrives damaged three times is given up.
+function obtain(uri, from, to, right, job) {
+  let damaged = 0;
+  return insist(job, async () => {
+    const bytes = await part(uri, from, to, damaged ? "reload" : "default", job);
+    if (await right(bytes)) return bytes;
+    damaged += 1;
+    job.say(words.damaged);
+    if (damaged > 2) throw Object.assign(new Error(words.damaged), { refused: true });
+  });
+}
+
+// Tries until something comes, for as long as the link takes; nothing where the learner stopped it.
+async function insist(job, attempt) {
+  for (let tries = 0; !job.stopped; ) {
     try {
-      const bytes = await part(uri, from, to, damaged ? "reload" : "default");
-      if (await right(bytes)) return bytes;
-      damaged += 1;
-      job.say(words.damaged);
-      if (damaged > 2) throw Object.assign(new Error(words.damaged), { refused: true });
+      const got = await attempt();
+      if (got) return got;
     } catch (e) {
       if (e.refused) throw e;
+      if (job.stopped) return;
       job.say(words.lost);
       tries += 1;
       await new Promise((done) => {
@@ -98,7 +128,7 @@ async function keep(wanted, job) {
       const got = await obtain(uri, 0, 0, right, job);
       if (got) await put(uri, 0, got);
     }
-    await step(bytes);
+    if (!job.stopped) await step(bytes);
   }
   let segments;
   for (const [from, to] of wanted.runs) {
@@ -188,9 +218,12 @@ async function keeper(box, items) {
   box.append(line, bar, acts);
   const without = () => {
     line.textContent = words.no_worker;
-    if (data.floor) acts.append(make("a", { className: "act", href: data.floor[0], download: data.floor[2], textContent: `MP4 · ${size(data.floor[1])}` }));
+    // A list has no such file: its lectures do.
+    if (!data.floor) line.textContent = words.no_worker_list;
+    else acts.append(make("a", { className: "act", href: data.floor[0], download: data.floor[2], textContent: `MP4 · ${size(data.floor[1])}` }));
   };
-  if (!worker() || !window.indexedDB) return without();
+  // What is kept is fed to the player: a browser that takes no pieces of Opus would only have it on the device.
+  if (!worker() || !window.indexedDB || !window.MediaSource || !MediaSource.isTypeSupported('audio/mp4; codecs="opus"')) return without();
   const all = items.reduce((sum, i) => sum + i.bytes, 0);
   let job;
   const show = async () => {
@@ -205,7 +238,7 @@ async function keeper(box, items) {
     if (whole) line.textContent = `${words.kept} (${size(bytes)}).`;
     else if (job) {
       line.textContent = `${words.keeping}: ${size(done)} / ${size(bytes)}`;
-      acts.append(act(words.stop, () => ((job.stopped = "paused"), job.again && job.again())));
+      acts.append(act(words.stop, () => ((job.stopped = "paused"), job.stop && job.stop.abort(), job.again && job.again())));
     } else if (done) {
       line.textContent = `${size(done)} / ${size(bytes)}`;
       acts.append(act(words.go_on, begin, true));
@@ -237,7 +270,21 @@ async function keeper(box, items) {
     const work = async () => {
       if (navigator.storage && navigator.storage.persist) navigator.storage.persist();
       await show();
-      for (const i of items) if (!mine.stopped) await keep(await needs(i.address), mine);
+      // All are noted before the first is fetched: a browser that is killed goes on with the next.
+      const noted = (await keptLectures()).map((l) => l.id);
+      for (const { id, address, bytes } of items) {
+        const entry = { id, address: new URL(address, location).href, bytes, done: 0, paused: false, whole: false, names: [] };
+        if (!noted.includes(id)) await stored("lectures", "readwrite", (s) => s.put(entry));
+      }
+      for (const i of items) {
+        const wanted = await insist(mine, () => needs(i.address));
+        if (wanted) await keep(wanted, mine);
+      }
+      // Those that were not begun are paused with the one that was.
+      if (mine.stopped) {
+        const left = (await keptLectures()).filter((l) => !l.whole && items.some((i) => i.id === l.id));
+        for (const l of left) await stored("lectures", "readwrite", (s) => s.put({ ...l, paused: mine.stopped === "paused" }));
+      }
     };
     // One tab at a time fetches.
     const name = `keep ${items.map((i) => i.id)}`;

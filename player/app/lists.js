@@ -59,7 +59,7 @@ async function lecturePage() {
   R.look = R.shown !== undefined || R.memory.kept || !(navigator.connection && navigator.connection.saveData);
   tick();
   if ($("keep")) {
-    const bytes = slides.reduce((sum, s) => sum + s[2], data.voiceBytes);
+    const bytes = [...slides, ...data.captions, [0, 0, data.package[1]]].reduce((sum, s) => sum + s[2], data.voiceBytes);
     keeper($("keep"), [{ id: R.id, address: location.pathname, bytes }]).catch(() => {});
     // When the voice is well ahead: the shell for the next visit, and what the store says of lectures that are kept.
     const later = setInterval(async () => {

@@ -41,9 +41,10 @@ function load(i, asked) {
 }
 const slideName = (i) => `${words.slide} ${i + 1} ${words.of} ${slides.length}${slides[i][5] ? `: ${slides[i][5]}` : ""}`;
 
-// The one before stays until this one can be seen.
+// The one before stays until this one can be seen. On a thin link the voice has what it needs first.
 async function showSlide(i) {
   if (i === wantedSlide || !slides[i]) return;
+  if (R.bps < R.thin && !clock.paused && !ready.has(i) && R.have && R.have() - clock.currentTime < 8 && R.have() < data.duration - 1) return;
   wantedSlide = i;
   if (i !== marked) markStrip((marked = i));
   try {

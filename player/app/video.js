@@ -75,22 +75,25 @@ function level() {
   if (!hls || !hls.levels.length) return;
   const rung = mode[0] === "=" && data.rungs.find((r) => `=${r[0]}` === mode);
   // Levels of the video's own playlist stand in the order of the rungs.
-  const index = rung ? data.rungs.indexOf(rung) : -1;
+  // With the saver on, a rung whose single segment of 10 s is too much to have ahead is not played.
+  const fits = R.saver ? Math.max(0, data.rungs.filter((r) => (r[4] * 10) / 8 < 250e3).length - 1) : -1;
+  let index = rung ? data.rungs.indexOf(rung) : -1;
+  if (R.saver && index > fits) index = fits;
   // A better picture is wanted at once, at the price of what is there already; else that is shown first.
   if (index > hls.currentLevel) hls.nextLevel = index;
   else if (hls.manualLevel !== index) hls.loadLevel = index;
-  // With the saver on, a rung whose single segment of 10 s is too much to have ahead is not played.
-  const fits = data.rungs.filter((r) => (r[4] * 10) / 8 < 250e3).length;
-  hls.autoLevelCapping = R.saver ? Math.max(0, fits - 1) : -1;
+  hls.autoLevelCapping = fits;
 }
 
 async function openVideo() {
   if (hls || starting) return;
   starting = true;
   try {
-    await script();
+    // What cannot play it is not fetched: 190 kB.
+    const able = window.ManagedMediaSource || window.MediaSource;
+    if (able || own) await script();
     const Hls = window.Hls;
-    if (!Hls.isSupported() && !own) {
+    if (!own && !(able && Hls.isSupported())) {
       $("mode").value = "slides";
       setMode("slides");
       return say(words.video_broken, "", null, 8);

@@ -1,5 +1,6 @@
-//! The script and style that pages share, made from the small files of `player/`: joined, without comments and indentation
-//! (a learner pays by the megabyte, a reader of the sources does not), named by digest or written into the page.
+//! The script and style that pages share, made from the small files of `player/`: joined, without comments and blanks, scripts with
+//! short names (`player/minify.sh`; a learner pays by the megabyte, a reader of the sources does not), named by digest or written
+//! into the page.
 
 use super::Page;
 use crate::store::Caching;
@@ -8,23 +9,13 @@ use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 /// The loader and the style stand in every page: a first visit is one request before the voice is heard.
-static FIRST: LazyLock<String> = LazyLock::new(|| strip(include_str!("../../player/first.js")));
-static LOADER: LazyLock<String> = LazyLock::new(|| strip(include_str!("../../player/loader.js")));
+static FIRST: LazyLock<String> = LazyLock::new(|| one_line(include_str!("../../player/min/first.js")));
+static LOADER: LazyLock<String> = LazyLock::new(|| one_line(include_str!("../../player/min/loader.js")));
 static STYLE: LazyLock<String> = LazyLock::new(|| squeeze(include_str!("../../player/page.css")));
 static LECTURE_STYLE: LazyLock<String> = LazyLock::new(|| squeeze(include_str!("../../player/lecture.css")));
 
-/// The rest, fetched after the first voice and the first slide. Order matters: each file uses what stands above it.
-const APP: [&str; 9] = [
-    include_str!("../../player/app/core.js"),
-    include_str!("../../player/app/kept.js"),
-    include_str!("../../player/app/keeping.js"),
-    include_str!("../../player/app/slides.js"),
-    include_str!("../../player/app/controls.js"),
-    include_str!("../../player/app/video.js"),
-    include_str!("../../player/app/captions.js"),
-    include_str!("../../player/app/search.js"),
-    include_str!("../../player/app/lists.js"),
-];
+/// The rest, fetched after the first voice and the first slide.
+static APP: LazyLock<String> = LazyLock::new(|| one_line(include_str!("../../player/min/app.js")));
 
 /// The inline script before the voice's first bytes, as it stands in the page.
 pub fn first() -> &'static str {
@@ -94,8 +85,7 @@ pub fn csp_of_any_version() -> String {
 
 /// What all pages share, at the root of the store: `app-*.js` and `hls-*.js` named by digest, and `sw.js`, whose name must stay.
 pub fn assets() -> Vec<Page> {
-    let app = format!("(function(){{\"use strict\";\n{}}})();\n", APP.map(strip).concat());
-    let worker = strip(include_str!("../../player/sw.js"));
+    let worker = one_line(include_str!("../../player/min/sw.js"));
     let hls: &[u8] = include_bytes!("../../player/vendor/hls.min.js");
     let script = |key: String, bytes: Vec<u8>, caching| Page { key, content_type: "text/javascript; charset=utf-8", bytes, caching };
     // 64 bits: nobody chooses these bytes to collide, and names stay short in every page.
@@ -103,7 +93,7 @@ pub fn assets() -> Vec<Page> {
         let key = format!("{stem}-{}.js", &Digest::of(&bytes).to_string()[..16]);
         script(key, bytes, Caching::Immutable)
     };
-    vec![named("app", app.into_bytes()), named("hls", hls.to_vec()), script("sw.js".into(), worker.into_bytes(), Caching::Revalidate)]
+    vec![named("app", APP.clone().into_bytes()), named("hls", hls.to_vec()), script("sw.js".into(), worker.into_bytes(), Caching::Revalidate)]
 }
 
 /// Without lines that are comments and without indentation. Sources keep comments on lines of their own and never begin
@@ -120,6 +110,11 @@ fn strip(source: &str) -> String {
         comment &= !line.ends_with("*/");
     }
     out
+}
+
+/// A script as it was made, without the line that says of what.
+fn one_line(made: &str) -> String {
+    made.split_once('\n').map_or(made, |(_, script)| script).trim_end().to_string()
 }
 
 /// A style sheet of ours without the blanks that only its readers need. It holds no text in quotes with any of these in it.
@@ -177,11 +172,37 @@ mod tests {
         assert!(inline + style + rest <= 20_000, "{}", inline + style + rest);
     }
 
+    const SOURCES: [&str; 9] = [
+        include_str!("../../player/app/core.js"),
+        include_str!("../../player/app/kept.js"),
+        include_str!("../../player/app/keeping.js"),
+        include_str!("../../player/app/slides.js"),
+        include_str!("../../player/app/controls.js"),
+        include_str!("../../player/app/video.js"),
+        include_str!("../../player/app/captions.js"),
+        include_str!("../../player/app/search.js"),
+        include_str!("../../player/app/lists.js"),
+    ];
+
+    #[test]
+    fn what_learners_are_sent_is_made_of_the_sources() {
+        let made = [
+            (include_str!("../../player/min/first.js"), include_str!("../../player/first.js").to_string()),
+            (include_str!("../../player/min/loader.js"), include_str!("../../player/loader.js").to_string()),
+            (include_str!("../../player/min/sw.js"), include_str!("../../player/sw.js").to_string()),
+            (include_str!("../../player/min/app.js"), SOURCES.concat()),
+        ];
+        for (made, sources) in made {
+            let line = made.lines().next().unwrap();
+            assert!(line.ends_with(&Digest::of(sources.as_bytes()).to_string()), "run player/minify.sh: {line}");
+        }
+    }
+
     /// A word that the script asks for and no language has would be shown as "undefined".
     #[test]
     fn every_word_of_the_script_is_there() {
         let words = crate::pages::words::Words::of("vi");
-        for name in said(&APP.concat()) {
+        for name in said(&SOURCES.concat()) {
             assert!(words.page.contains_key(&name), "{name}");
         }
     }

@@ -278,11 +278,13 @@ fn start(course: Option<&CourseView>, lecture: &LectureView, root: &str, names: 
         "slide": lecture.media.slides.first().map(|s| &s.uri),
         "app": format!("{root}{}", names.app),
     }));
-    let (voice, rest) = lecture.media.voice_json();
+    let (voice, pieces, rest) = lecture.media.voice_json();
     let json = |id: &str, text: &str| format!("<script type=\"application/json\" id=\"{id}\">{text}</script>\n");
     let run = |text: &str| format!("<script>{text}</script>\n");
-    let rest = rest.map_or(String::new(), |rest| json("rest", &rest));
-    [json("data", &data), run(first()), json("voice", &voice), run(loader()), rest, run(COME)].concat()
+    let piece = |text: &String| format!("<script type=\"application/json\" class=\"voice\">{text}</script>\n{}", run(COME));
+    let pieces: String = pieces.iter().map(piece).collect();
+    let rest = rest.map_or(String::new(), |rest| json("rest", &rest) + &run(COME));
+    [json("data", &data), run(first()), json("voice", &voice), run(loader()), pieces, rest].concat()
 }
 
 /// All else that the page's script reads.
@@ -307,7 +309,7 @@ fn rest(course: Option<&CourseView>, lecture: &LectureView, words: &Words, root:
 /// What the course page's script reads.
 pub(super) fn course_data(course: &CourseView, words: &Words, names: &Names) -> String {
     let lectures = course.modules.iter().flat_map(|m| &m.lectures);
-    let row = |l: &LectureView| json!([l.id, l.duration_s, l.media.slides_bytes()]);
+    let row = |l: &LectureView| json!([l.id, l.duration_s, l.media.kept_bytes()]);
     let about = json!({
         "course": course.id,
         "lectures": lectures.map(row).collect::<Vec<_>>(),

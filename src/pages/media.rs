@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 /// Bytes of voice that stand in the page, in whole segments: 6 to 10 s, the time in which the next request is answered on a
 /// slow link. More would only come later.
 const HEAD_MOST: u64 = 20_000;
-/// So many of them stand before the script that plays them, the others behind it: some two seconds.
+/// So many of them stand before the script that plays them, the others behind it in pieces as long: some two seconds.
 pub const HEAD_FIRST: usize = 4_500;
 /// A first segment that is longer than this is cut: all bytes before the first sound are to be at most 60 kB.
 const HEAD_CUT: u64 = 34_000;
@@ -161,11 +161,17 @@ impl MediaView {
         Some(voice.bytes + self.slides.iter().map(|s| s.bytes).sum::<u64>())
     }
 
-    /// What the loader reads: how to feed the voice. As JSON that may stand in a `<script>`.
-    /// And what may come after that: the bytes that follow, and where segments lie.
-    pub fn voice_json(&self) -> (String, Option<String>) {
+    /// Bytes that keeping the lecture takes: those, captions, and what says of all of them what they are.
+    pub fn kept_bytes(&self) -> Option<u64> {
+        let about = self.package.as_ref().map_or(0, |(_, bytes)| *bytes);
+        Some(self.slides_bytes()? + about + self.captions.iter().map(|c| c.bytes).sum::<u64>())
+    }
+
+    /// What the loader reads: how to feed the voice. As JSON that may stand in a `<script>`. And what comes after that: the bytes that
+    /// follow, in pieces that can be heard as they come, and where segments lie.
+    pub fn voice_json(&self) -> (String, Vec<String>, Option<String>) {
         let Some(v) = &self.voice else {
-            return (script_json(&json!({ "native": self.native.as_ref().map(|n| [&n.playlist, &n.file]) })), None);
+            return (script_json(&json!({ "native": self.native.as_ref().map(|n| [&n.playlist, &n.file]) })), Vec::new(), None);
         };
         let (head, rest) = v.head.split_at(v.head.len().min(HEAD_FIRST));
         let (sizes, ticks): (Vec<u64>, Vec<u64>) = v.segments.iter().copied().unzip();
@@ -178,7 +184,7 @@ impl MediaView {
             "head": base64(head),
             "native": self.native.as_ref().map(|n| [&n.playlist, &n.file]),
         }));
-        (json, Some(script_json(&json!({ "head": base64(rest), "sizes": sizes, "ticks": ticks }))))
+        (json, rest.chunks(HEAD_FIRST).map(base64).collect(), Some(script_json(&json!({ "sizes": sizes, "ticks": ticks }))))
     }
 
     /// What the rest of the page's script reads, besides what `about` holds.

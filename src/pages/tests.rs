@@ -205,7 +205,7 @@ fn a_page_with_its_voice_is_small() {
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     gzip.write_all(&page.bytes).unwrap();
     let sent = gzip.finish().unwrap().len();
-    let begin = text(page).find("id=\"rest\"").unwrap();
+    let begin = text(page).find("class=\"voice\"").unwrap();
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     gzip.write_all(&page.bytes[..begin]).unwrap();
     let begin = gzip.finish().unwrap().len();

@@ -71,14 +71,13 @@ impl Lecture {
 
     /// With a page that was really fetched.
     pub fn with_page(self, page: &[u8]) -> Lecture {
-        let up_to = |id| up_to(page, id);
+        let up_to = |text| place(page, text).map(|at| gzip(&page[..at]));
         let page_bytes = gzip(page);
-        let come = place(page, pages::COME).map(|at| gzip(&page[..at]));
         Lecture {
             page_bytes,
-            above_bytes: up_to("voice").unwrap_or(0),
-            loader_bytes: up_to("rest").or(come).unwrap_or(page_bytes),
-            rest_bytes: after(page, "rest").or(come).unwrap_or(page_bytes),
+            above_bytes: up_to("id=\"voice\"").unwrap_or(0),
+            loader_bytes: up_to("class=\"voice\"").or_else(|| up_to("id=\"rest\"")).unwrap_or(page_bytes),
+            rest_bytes: up_to("id=\"rest\"").unwrap_or(page_bytes),
             ..self
         }
     }
@@ -200,14 +199,6 @@ fn page(title: &str, language: &str, duration_s: f64, view: &MediaView) -> Vec<u
     page.map_or(Vec::new(), |p| p.bytes)
 }
 
-/// Where an element begins, and where it ends: what comes up to there, compressed.
-fn up_to(page: &[u8], id: &str) -> Option<u64> {
-    place(page, &format!("id=\"{id}\"")).map(|at| gzip(&page[..at]))
-}
-fn after(page: &[u8], id: &str) -> Option<u64> {
-    let at = place(page, &format!("id=\"{id}\""))?;
-    place(&page[at..], "</script>").map(|end| gzip(&page[..at + end]))
-}
 fn place(page: &[u8], text: &str) -> Option<usize> {
     page.windows(text.len()).position(|w| w == text.as_bytes())
 }

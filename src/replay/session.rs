@@ -2,6 +2,7 @@
 //! rules changes them here: every constant names its place.
 
 use super::lecture::Lecture;
+use crate::pages::media::HEAD_FIRST;
 use super::net::{Ask, Event, Net, Request};
 use super::pipe::Link;
 use super::video::Video;
@@ -20,6 +21,8 @@ const TOOK_LEAST_S: f64 = 0.5;
 const SHELL_AFTER_S: f64 = 60.0;
 const SHELL_EVERY_S: f64 = 2.0;
 const SHELL_BYTES: [u64; 3] = [1_000, 0, 300];
+/// `slides.js`: on a thin link a slide is asked for when so much of the voice is ahead.
+const SLIDE_AFTER_S: f64 = 8.0;
 /// How often media elements tell their place.
 const TICK_S: f64 = 0.25;
 
@@ -110,6 +113,9 @@ pub(super) struct Visit<'a> {
     pub loader: bool,
     pub rest: bool,
     pub page: bool,
+    /// Bytes of the voice that have come in the page; whether all of them have been given to the player.
+    pub in_page: u64,
+    pub appended: bool,
     pub thin: bool,
     pub app: bool,
     pub app_asked: bool,
@@ -159,6 +165,8 @@ pub fn play(lecture: &Lecture, link: &Link, how: &How, seed: u64) -> Session {
         loader: false,
         rest: false,
         page: false,
+        in_page: 0,
+        appended: false,
         thin: false,
         ticking: false,
         app: false,
@@ -265,6 +273,9 @@ impl Visit<'_> {
                 self.tries = 0;
                 if done {
                     self.range = None;
+                    if !self.seen {
+                        self.first();
+                    }
                     let seconds = self.net.now() - self.asked_at;
                     if let Some(video) = &mut self.video {
                         video.heard(bytes, seconds);
@@ -368,20 +379,37 @@ impl Visit<'_> {
             self.thin = took > TOOK_LEAST_S && came / took < THIN_BPS;
             let loader = (LOADER_SHARE * (self.begin_s - TAPPED_S)).max(LOADER_LEAST_S.min(self.begin_s));
             self.net.wake(now + loader, token::LOADER);
-            self.net.wake(now + self.begin_s, token::BEGIN);
+            // On a thin link the tap is offered when all of the voice in the page is there.
+            if !self.thin {
+                self.net.wake(now + self.begin_s, token::BEGIN);
+            }
         }
-        if !self.rest && bytes >= self.lecture.rest_bytes {
-            self.rest = true;
+        if !self.rest {
+            let (head, first) = (self.lecture.head_bytes, self.lecture.first_bytes);
+            let behind = (self.lecture.rest_bytes - self.lecture.loader_bytes).max(1);
+            let came = bytes.saturating_sub(self.lecture.loader_bytes).min(behind) as f64 / behind as f64;
+            // A piece can be heard when all of it is there.
+            let pieces = (came * (head - first) as f64 / HEAD_FIRST as f64).floor() as u64;
+            self.rest = bytes >= self.lecture.rest_bytes;
+            self.in_page = if self.rest { head } else { (first + pieces * HEAD_FIRST as u64).min(head) };
             self.appended();
         }
     }
 
-    /// The voice in the page is there, and what plays it.
+    /// The voice in the page is there as far as it has come, and what plays it.
     fn appended(&mut self) {
-        if self.rest && self.at == self.lecture.first_bytes && self.at > 0 {
-            self.at = self.lecture.head_bytes;
+        if self.at == 0 || self.appended {
+            return;
+        }
+        self.at = self.in_page;
+        if self.rest {
+            self.appended = true;
+            if self.thin {
+                self.net.wake(self.net.now() + self.begin_s.min(TAPPED_S), token::BEGIN);
+            }
             self.pump();
-            if !self.seen {
+            // On a thin link when what follows is there.
+            if !self.seen && (!self.thin || self.range.is_none()) {
                 self.first();
             }
         }
@@ -409,7 +437,9 @@ impl Visit<'_> {
         if self.app && !self.lecture.slides.is_empty() {
             let position = self.position();
             let wanted = self.lecture.slides.partition_point(|s| s.start_s <= position + 0.05).saturating_sub(1);
-            if !self.slides[wanted] {
+            let left = self.have() - position;
+            let voice_first = self.thin && left < SLIDE_AFTER_S && self.segment() < self.lecture.voice.len();
+            if !self.slides[wanted] && !voice_first {
                 self.load(wanted);
             }
             self.prefetch(wanted);

@@ -54,7 +54,7 @@ fn the_pages_numbers_are_the_models() {
         assert!(first.contains(part), "{part} is not in first.js: change src/replay/session.rs with it");
     }
     let slides = include_str!("../../player/app/slides.js");
-    for part in ["R.have() - clock.currentTime < 15", ": 300e3)"] {
+    for part in ["R.have() - clock.currentTime < 8 &&", "R.have() - clock.currentTime < 15", ": 300e3)"] {
         assert!(slides.contains(part), "{part} is not in slides.js: change src/replay/deck.rs with it");
     }
     let lists = include_str!("../../player/app/lists.js");

@@ -40,7 +40,7 @@ impl Visit<'_> {
     pub(super) fn pump(&mut self) {
         let k = self.segment();
         let last = self.lecture.voice.len();
-        if self.range.is_some() || self.waits || self.at == 0 || !self.rest || k >= last {
+        if self.range.is_some() || self.waits || self.at == 0 || !self.appended || k >= last {
             return;
         }
         let position = self.position();

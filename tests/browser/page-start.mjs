@@ -86,7 +86,10 @@ export const tests = {
     await p.selectOption("#speed", "2");
     const voice = await p.evaluate(() => new URL(window.rivulet.voice.uri, location).pathname);
     await p.waitForFunction(() => window.rivulet.audio.ended);
-    const head = await p.evaluate(() => ["voice", "rest"].map((id) => atob(JSON.parse(document.getElementById(id).textContent).head).length).reduce((a, b) => a + b));
+    const head = await p.evaluate(() => {
+      const pieces = [...document.querySelectorAll("script.voice")].map((s) => s.textContent);
+      return [window.rivulet.voice.head, ...pieces].map((text) => atob(text).length).reduce((a, b) => a + b);
+    });
     const total = await p.evaluate(() => window.rivulet.voice.sizes.reduce((a, b) => a + b));
     assert.equal(once(site.log, voice) + head, total);
     const pictures = site.log.filter((e) => kind(e) === "webp").map((e) => e.path);
