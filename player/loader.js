@@ -40,20 +40,25 @@
   // Pieces of the voice that have come whole, and who waits for the next; after them it is told where segments lie.
   let came = 0;
   let next = () => {};
+  // A page that was cut short ends without a word: the learner is offered to ask for it again.
+  const reload = () => location.reload();
+  const cut = () => {
+    R.start = reload;
+    play.hidden = false;
+  };
+  let late = setTimeout(cut, 30000);
   const { come } = R;
   R.come = () => {
+    come();
+    clearTimeout(late);
+    if (R.start === reload) R.start = begin;
+    if (R.about) return;
+    late = setTimeout(cut, 30000);
     const rest = $("rest");
-    if (rest) R.come = come;
     if (rest) Object.assign(voice, JSON.parse(rest.textContent));
     else came += 1;
     next();
   };
-  // A page that was cut short is asked for again, by the learner.
-  addEventListener("DOMContentLoaded", () => {
-    if (R.about) return;
-    R.start = () => location.reload();
-    play.hidden = false;
-  });
 
   function more() {
     if (R.asked || (R.late = !R.about)) return;
@@ -277,7 +282,7 @@
   }
   if (voice.uri && window.MediaSource && MediaSource.isTypeSupported(voice.type)) feed();
   else if (heard) plain();
-  R.start = () => {
+  const begin = () => {
     R.started = true;
     play.hidden = true;
     R.pump();
@@ -287,6 +292,7 @@
     const playing = audio.play();
     if (playing) playing.catch(() => (play.hidden = !audio.paused));
   };
+  R.start = begin;
   play.onclick = () => R.start();
   if (!(thin && R.have)) offer();
   if (R.thrifty || R.seen) more();

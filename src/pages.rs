@@ -18,7 +18,7 @@ mod words;
 pub use code::{assets, csp, csp_of_any_version};
 pub use lecture::package_pages;
 pub use lists::index_page;
-pub use view::{CourseSummary, CourseView, FileView, LectureView, ModuleView, WayView, ways_of};
+pub use view::{CourseSummary, CourseView, FileView, LectureView, ModuleView, Titles, WayView, titles_of, ways_of};
 pub use withdrawn::withdrawn_page;
 
 use crate::store::Caching;

@@ -15,6 +15,13 @@ function make(tag, properties, ...children) {
   return element;
 }
 
+// Titles in the learner's language, where the author gave them in it.
+for (const e of document.querySelectorAll("[data-titles]")) {
+  const titles = JSON.parse(e.dataset.titles);
+  const lang = navigator.languages.flatMap((l) => [l, l.slice(0, 2)]).find((l) => titles[l] || l === document.documentElement.lang.slice(0, 2));
+  if (titles[lang]) Object.assign(e, { textContent: titles[lang], lang });
+}
+
 function recall(key) {
   try {
     return JSON.parse(localStorage.getItem(key)) || {};

@@ -20,7 +20,7 @@ pub(super) fn lecture_page(
     let words = Words::of(&course.language);
     let mut body = format!(
         "<header><a class=\"up\" href=\"index.html\"><span aria-hidden=\"true\">‹</span> {}</a></header>\n",
-        isolate(&course.title)
+        course.titled(&course.title)
     );
     body += &format!("<main>\n{}{}", player(lecture, words), start(Some(course), lecture, "../", names));
     body += &format!(
@@ -28,14 +28,14 @@ pub(super) fn lecture_page(
         part(&lecture.id),
         escape(&words.open_page)
     );
-    body += &about(lecture, words);
+    body += &about(Some(course), lecture, words);
     body += &tools(lecture, words, true);
     body += &prerequisites(course, lecture, words);
     body += &downloads(lecture, words);
     body += "<nav class=\"steps\">\n";
     for (class, word, other) in [("previous", &words.previous, before), ("next", &words.next, after)] {
         if let Some(other) = other {
-            let (href, title) = (part(&other.id), isolate(&other.title));
+            let (href, title) = (part(&other.id), course.titled(&other.title));
             body += &format!("<a class=\"{class}\" rel=\"{}\" href=\"{href}.html\"><small>{word}</small> {title}</a>\n", &class[..4]);
         }
     }
@@ -61,7 +61,7 @@ pub fn package_pages(lecture: &LectureView) -> Vec<Page> {
         "<main>\n{}{}{}{}{}</main>\n{}",
         player(lecture, words),
         start(None, lecture, "", &names),
-        about(lecture, words),
+        about(None, lecture, words),
         tools(lecture, words, false),
         downloads(lecture, words),
         rest(None, lecture, words, "", &names)
@@ -144,12 +144,13 @@ fn player(lecture: &LectureView, words: &Words) -> String {
 }
 
 /// Title and presenter.
-fn about(lecture: &LectureView, words: &Words) -> String {
+fn about(course: Option<&CourseView>, lecture: &LectureView, words: &Words) -> String {
     let mut facts: Vec<String> = lecture.presenter.as_deref().map(isolate).into_iter().collect();
     if lecture.duration_s > 0.0 {
         facts.push(words.length(lecture.duration_s));
     }
-    let mut out = format!("<h1>{}</h1>\n", isolate(&lecture.title));
+    let title = course.map_or_else(|| isolate(&lecture.title), |c| c.titled(&lecture.title));
+    let mut out = format!("<h1>{title}</h1>\n");
     if !facts.is_empty() {
         out += &format!("<p class=\"facts\">{}</p>\n", facts.join(" · "));
     }

@@ -33,7 +33,7 @@ pub(super) fn course_page(course: &CourseView, names: &Names) -> Page {
     let mut body = format!(
         "<header><a class=\"up\" href=\"../index.html\"><span aria-hidden=\"true\">‹</span> {}</a></header>\n<main>\n<h1>{}</h1>\n<p class=\"facts\">{facts}</p>\n",
         escape(&words.courses),
-        isolate(&course.title)
+        course.titled(&course.title)
     );
     if lectures().any(|l| l.search.is_some()) {
         body += &search_form(words);
@@ -42,7 +42,7 @@ pub(super) fn course_page(course: &CourseView, names: &Names) -> Page {
         body += "<section>\n";
         // A course without modules comes as one module of its own name.
         if module.title != course.title {
-            body += &format!("<h2>{}</h2>\n", isolate(&module.title));
+            body += &format!("<h2>{}</h2>\n", course.titled(&module.title));
         }
         body += "<ol class=\"cards\">\n";
         for lecture in &module.lectures {
@@ -75,7 +75,7 @@ fn card(course: &CourseView, lecture: &LectureView, words: &Words) -> String {
         "<li data-lecture=\"{}\"><a href=\"{}.html\">{}</a> <small>{}</small>",
         escape(&lecture.id),
         part(&lecture.id),
-        isolate(&lecture.title),
+        course.titled(&lecture.title),
         facts.join(" · ")
     );
     let slides = lecture.media.slides_bytes().map(|b| format!("{} {}", escape(&words.slides_way), words.megabytes(b)));
@@ -95,7 +95,7 @@ fn card(course: &CourseView, lecture: &LectureView, words: &Words) -> String {
 pub(super) fn before(course: &CourseView, lecture: &LectureView) -> Vec<String> {
     let all = || course.modules.iter().flat_map(|m| &m.lectures);
     let known = lecture.prerequisites.iter().filter_map(|id| all().find(|l| l.id == *id));
-    known.map(|l| format!("<a href=\"{}.html\">{}</a>", part(&l.id), isolate(&l.title))).collect()
+    known.map(|l| format!("<a href=\"{}.html\">{}</a>", part(&l.id), course.titled(&l.title))).collect()
 }
 
 /// The least that watching this lecture to its end can cost, bytes.

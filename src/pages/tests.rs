@@ -55,6 +55,7 @@ fn course() -> CourseView {
     let mut second = lecture("suy-tim", "Suy tim");
     second.prerequisites = vec!["ecg-1".into(), "gone".into()];
     CourseView {
+        titles: Titles::new(),
         id: "tim-mach".into(),
         title: "Tim mạch cơ bản".into(),
         language: "vi".into(),
@@ -231,6 +232,25 @@ fn what_an_author_left_out_leaves_no_empty_words() {
 fn the_small_file_can_be_kept_and_says_what_it_costs() {
     let page = text(&course_pages(&course())[1]);
     assert!(page.contains("<a href=\"../blobs/cd/cdef.mp4\" download=\"ecg-1.mp4\">Cả bài") && page.contains("9,5 MB"), "{page}");
+}
+
+#[test]
+fn titles_in_other_languages_wait_for_the_learner() {
+    let text = |all: &[(&str, &str)]| crate::course::Text(all.iter().map(|(l, t)| (l.to_string(), t.to_string())).collect());
+    let texts = [
+        text(&[("vi", "ECG: sóng P"), ("en", "ECG: \"P\" <wave>")]),
+        text(&[("vi", "Thực hành")]),
+        // One Vietnamese title, two English ones: it stays.
+        text(&[("vi", "Bài 1"), ("en", "Lesson 1")]),
+        text(&[("vi", "Bài 1"), ("en", "Lecture 1")]),
+    ];
+    let titles = titles_of(&texts, "vi");
+    assert_eq!(titles.keys().collect::<Vec<_>>(), ["ECG: sóng P"]);
+    let pages = course_pages(&CourseView { titles, ..course() });
+    for page in &pages[..2] {
+        let wanted = "<bdi data-titles=\"{&quot;en&quot;:&quot;ECG: \\&quot;P\\&quot; &lt;wave&gt;&quot;}\">ECG: sóng P</bdi>";
+        assert!(super::tests::text(page).contains(wanted), "{}", super::tests::text(page));
+    }
 }
 
 #[test]

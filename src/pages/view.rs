@@ -1,7 +1,10 @@
 //! What a page shows, as plain data: filled from a release by `publish`, from a package by `serve`.
 
+use super::html::{escape, isolate};
 use super::media::MediaView;
+use crate::course::Text;
 use crate::package::Package;
+use std::collections::BTreeMap;
 
 /// A course as its learners see it.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,9 +20,36 @@ pub struct CourseView {
     pub address: Option<String>,
     pub release: u64,
     pub modules: Vec<ModuleView>,
+    /// What titles are called in other languages, by what they are called in the course's: [`titles_of`].
+    pub titles: Titles,
+}
+
+/// Titles by language, by the title that pages show.
+pub type Titles = BTreeMap<String, BTreeMap<String, String>>;
+
+/// Of titles that are given in more languages than the one that pages are written in. Two that are the same in this one and not in
+/// another are left as they are.
+pub fn titles_of<'a>(texts: impl IntoIterator<Item = &'a Text>, language: &str) -> Titles {
+    let mut titles: BTreeMap<String, Option<BTreeMap<String, String>>> = BTreeMap::new();
+    for text in texts {
+        let shown = text.in_language(language);
+        let others: BTreeMap<String, String> = text.0.iter().filter(|(_, t)| *t != shown).map(|(l, t)| (l.clone(), t.clone())).collect();
+        let same = titles.entry(shown.to_string()).or_insert_with(|| Some(others.clone()));
+        if same.as_ref().is_some_and(|o| *o != others) {
+            *same = None;
+        }
+    }
+    titles.into_iter().filter_map(|(shown, others)| Some((shown, others.filter(|o| !o.is_empty())?))).collect()
 }
 
 impl CourseView {
+    /// A title, with what the script needs to show it in the learner's language.
+    pub(super) fn titled(&self, title: &str) -> String {
+        match self.titles.get(title) {
+            Some(others) => format!("<bdi data-titles=\"{}\">{}</bdi>", escape(&serde_json::json!(others).to_string()), escape(title)),
+            None => isolate(title),
+        }
+    }
     /// Where one of its pages lies, where the author said where the store does.
     pub(super) fn page_address(&self, page: &str) -> Option<String> {
         self.address.as_ref().map(|root| format!("{root}{}/{page}.html", self.id))

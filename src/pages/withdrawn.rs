@@ -1,6 +1,6 @@
 //! What stands where a lecture was that its author took away.
 
-use super::html::{Head, document, escape, isolate};
+use super::html::{Head, document, escape};
 use super::words::Words;
 use super::{CourseView, Names, Page, assets, lists};
 
@@ -9,7 +9,7 @@ use super::{CourseView, Names, Page, assets, lists};
 pub fn withdrawn_page(course: &CourseView, lecture: &str) -> Page {
     let names = Names::of(&assets());
     let words = Words::of(&course.language);
-    let mut body = format!("<header><a href=\"index.html\">‹ {}</a></header>\n", isolate(&course.title));
+    let mut body = format!("<header><a href=\"index.html\">‹ {}</a></header>\n", course.titled(&course.title));
     body +=
         &format!("<main>\n<p class=\"note\" id=\"withdrawn\" data-withdrawn=\"{}\">{}</p>\n</main>\n", escape(lecture), words.withdrawn);
     body += &format!("{}{}", lists::colophon(course, words), super::lecture::course_data(course, words, &names));

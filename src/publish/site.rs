@@ -473,7 +473,9 @@ pub fn course_view(release: &Release) -> Result<CourseView> {
             release.modules.iter().map(module).collect::<Result<_>>()?
         }
     };
+    let texts = release.modules.iter().map(|m| &m.title).chain(release.lectures.iter().map(|l| &l.title)).chain([&release.title]);
     Ok(CourseView {
+        titles: pages::titles_of(texts, &release.language),
         id: release.course.clone(),
         title: text(&release.title),
         language: release.language.clone(),

@@ -193,6 +193,7 @@ fn page(title: &str, language: &str, duration_s: f64, view: &MediaView) -> Vec<u
         licence: String::new(),
         address: None,
         release: 1,
+        titles: Default::default(),
         modules: vec![module],
     };
     let page = pages::course_pages(&course).into_iter().find(|p| p.key.ends_with("lecture.html"));

@@ -328,4 +328,37 @@ export const tests = {
     assert.match(await p.getAttribute("#keep a.act", "href"), /\.mp4$/);
     await hear(p);
   },
+
+  "what the browser could not play from the device is not offered to be kept": async ({ page, site }) => {
+    const p = await page();
+    await p.addInitScript(() => delete window.MediaSource);
+    await p.goto(site.url + LECTURE);
+    await p.click("#play");
+    await p.waitForSelector("#keep .hint:has-text('MP4')");
+    assert.match(await p.getAttribute("#keep a.act", "href"), /\.mp4$/);
+    const list = await page();
+    await list.addInitScript(() => delete window.MediaSource);
+    await list.goto(site.url + "khoa/index.html");
+    await list.waitForSelector(".module .hint:has-text('MP4')");
+    assert.equal(await list.locator(".module .act").count(), 0);
+  },
+
+  "pausing stops what is on its way, and going on fetches the rest": async ({ page, site }) => {
+    let release;
+    const held = new Promise((done) => (release = done));
+    let asked;
+    const voice = new Promise((done) => (asked = done));
+    site.rule = (e) => (/\.mp4$/.test(e.path) && e.range ? (asked(), { hold: held }) : undefined);
+    const p = await page("khoa/ca.html");
+    await p.click("#keep button:has-text('Giữ')");
+    await p.click("#keep button:has-text('Bắt đầu')");
+    await voice;
+    await p.click("#keep button:has-text('Tạm dừng')");
+    await p.waitForSelector("#keep button:has-text('Tải tiếp')");
+    release();
+    site.rule = () => undefined;
+    await p.click("#keep button:has-text('Tải tiếp')");
+    await p.waitForSelector("#keep .hint:has-text('Đã giữ trên máy')");
+    return { expected: [/abort/i] };
+  },
 };

@@ -79,6 +79,27 @@ export const tests = {
     assert.deepEqual(asked.slice(0, 2), [".mp4", "webp"]);
   },
 
+  "titles are shown in the learner's language where the author gave them": async ({ page }) => {
+    for (const [locale, title] of [["en-US", "Cardiac emergencies"], ["vi-VN", "Cấp cứu tim mạch"], ["fr-FR", "Cấp cứu tim mạch"]]) {
+      const p = await page("khoa/index.html", { locale });
+      await p.waitForFunction((title) => document.querySelector("h1").textContent.startsWith(title), title);
+    }
+  },
+
+  "a page that was cut short offers to begin again": async ({ site, page }) => {
+    // In the voice behind the loader, and silent from there on.
+    site.rule = (e) => (kind(e) === "html" ? { cutAfter: 18500, cut: false } : undefined);
+    const p = await page();
+    await p.clock.install();
+    await p.goto(site.url + LECTURE, { waitUntil: "commit" });
+    await p.click("#play");
+    await p.waitForFunction(() => window.rivulet.audio.currentTime > 0.2);
+    await p.clock.fastForward(31000);
+    const again = p.waitForRequest((r) => r.url().endsWith("bai.html"));
+    await p.click("#play");
+    await again;
+  },
+
   "a lecture plays to its end, each byte of voice and each slide fetched once": async ({ site, page }) => {
     const p = await page(LECTURE);
     await hear(p);
