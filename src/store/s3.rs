@@ -128,7 +128,7 @@ impl S3Store {
             Ok(head) => head,
             // HEAD has no body that could say whether it is the bucket that is missing; `list` does.
             Err(f) if f.error.kind() == Kind::NotFound => return Ok(None),
-            Err(f) => return Err(f.error),
+            Err(f) => return Err(self.explained(live, f).await.error),
         };
         let packed = head.content_encoding().is_some_and(|e| e.eq_ignore_ascii_case("gzip"));
         let noted = head.metadata().and_then(|m| m.get(PLAIN_BYTES)).and_then(|n| n.parse().ok());
@@ -138,6 +138,19 @@ impl S3Store {
             (false, _) => head.content_length().and_then(|n| u64::try_from(n).ok()).unwrap_or_default(),
         };
         Ok(Some(Meta { bytes, version: version(head.e_tag()) }))
+    }
+
+    /// A refusal of HEAD has no body, so it does not say whether it is the key, the clock or the region; that of a list does.
+    async fn explained(&self, live: &Live, refused: Failure) -> Failure {
+        if !refused.code.is_empty() || !matches!(refused.status, 301 | 307 | 400 | 401 | 403) {
+            return refused;
+        }
+        let whole = live.place.full("");
+        let ask = || live.client.list_objects_v2().bucket(&live.place.bucket).prefix(&whole).max_keys(1).send();
+        match live.call("s3:ListBucket", &whole, ask).await {
+            Ok(_) => refused,
+            Err(said) => said,
+        }
     }
 
     async fn write(&self, key: &Key, body: Body<'_>, caching: Caching, when: Precondition) -> Result<Meta> {

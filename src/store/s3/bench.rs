@@ -35,6 +35,8 @@ pub struct Manners {
     /// What goes wrong at which request, of those since [`Bench::plan`].
     planned: Mutex<Option<(usize, Wrong)>>,
     requests: AtomicUsize,
+    /// Every request is refused with this status and code; HEAD, as of every service, without a body that could say the code.
+    pub refuses: Mutex<Option<(u16, &'static str)>>,
 }
 
 /// An unfinished upload that somebody else has begun.
@@ -279,6 +281,9 @@ async fn answer(service: S3Service, manners: Arc<Manners>, request: Request<hype
         Response::builder().status(status).body(s3s::Body::from(text)).map_err(Into::into)
     };
     let cut = || Err("planted".into());
+    if let Some((status, code)) = *manners.refuses.lock().unwrap() {
+        return refused(StatusCode::from_u16(status)?, code);
+    }
     match wrong {
         Some(Wrong::Fails) => refused(StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
         Some(Wrong::Busy) => refused(StatusCode::SERVICE_UNAVAILABLE, "SlowDown"),

@@ -196,6 +196,25 @@ async fn wrong_keys_and_buckets_are_told_apart() {
     }
 }
 
+/// The first request of most commands is a HEAD, whose refusal has no body.
+#[tokio::test]
+async fn what_a_refused_head_does_not_say_is_asked_for() {
+    let bench = Bench::new().await;
+    let store = bench.store();
+    for (status, code, words) in [
+        (403, "InvalidAccessKeyId", "does not know the access key"),
+        (403, "RequestTimeTooSkewed", "the clock of this machine is wrong"),
+        (400, "ExpiredToken", "log in again"),
+        (400, "AuthorizationHeaderMalformed", "AWS_REGION"),
+        (301, "PermanentRedirect", "AWS_REGION"),
+        (403, "AccessDenied", "s3:ListBucket"),
+    ] {
+        *bench.manners.refuses.lock().unwrap() = Some((status, code));
+        let e = store.head(&key("courses/c/current.json")).await.unwrap_err();
+        assert!(e.report().contains(words), "{code}: {}", e.report());
+    }
+}
+
 #[tokio::test]
 async fn an_authority_of_one_s_own_is_trusted_when_it_is_named_and_only_then() {
     let bench = Bench::secure().await;
