@@ -24,6 +24,8 @@ pub struct Manners {
     pub refuses_checksums: AtomicBool,
     /// Requests that carry bytes and are still taken; `None`: all.
     pub budget: Mutex<Option<usize>>,
+    /// What is refused for the budget's sake is said to be a bad link's fault.
+    pub times_out: AtomicBool,
     /// The next so many requests that carry bytes are answered with 503.
     pub slow_downs: AtomicUsize,
     /// Most rows of a list in one answer; 0: the service's own.
@@ -98,12 +100,18 @@ impl Service {
             return Err(s3_error!(SlowDown));
         }
         match &mut *self.manners.budget.lock().unwrap() {
-            Some(0) => Err(s3_error!(AccessDenied, "the test's budget is spent")),
+            Some(0) => Err(self.spent()),
             Some(n) => {
                 *n -= 1;
                 Ok(())
             }
             None => Ok(()),
+        }
+    }
+    fn spent(&self) -> s3s::S3Error {
+        match self.manners.times_out.load(Ordering::SeqCst) {
+            true => s3_error!(RequestTimeout),
+            false => s3_error!(AccessDenied, "the test's budget is spent"),
         }
     }
     fn checksum(&self, given: &Option<String>) -> S3Result<()> {
@@ -170,6 +178,9 @@ impl S3 for Service {
         &self,
         req: S3Request<CreateMultipartUploadInput>,
     ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
+        if *self.manners.budget.lock().unwrap() == Some(0) {
+            return Err(self.spent());
+        }
         self.checksum(&req.input.checksum_algorithm.as_ref().map(|a| a.as_str().to_string()))?;
         let i = &req.input;
         self.manners.puts.lock().unwrap().push(Seen {

@@ -66,11 +66,13 @@ pub async fn put(
     let (note, earlier) = upload.find_or_begin(&journal, labels).await?;
     let upload_id = note.upload_id.clone();
     let outcome = match upload.run(&journal, note, when).await {
-        // An upload of an earlier run is refused now, by whatever name, or cannot be put together: once more from nothing.
-        Err(f) if earlier && matches!(f.status, 400 | 403 | 404) => {
+        // An upload of an earlier run is refused now, by whatever name, or cannot be put together: once more from nothing. A bad link
+        // (`RequestTimeout`, a damaged part) is no fault of the upload.
+        Err(f) if earlier && f.again == Again::No && matches!(f.status, 400 | 403 | 404) => {
+            // Nor is a right or a key that was taken away: then this is refused, too, and the parts are kept for the next run.
+            let note = upload.begin(&journal, labels).await?;
             // It may hold parts that nobody would ever see again; where it is gone there is nothing to take back.
             let _ = abort(live, name, &upload_id).await;
-            let note = upload.begin(&journal, labels).await?;
             upload.run(&journal, note, when).await
         }
         outcome => outcome,

@@ -139,6 +139,25 @@ async fn a_large_object_goes_on_where_it_was_stopped() {
     assert_eq!((bench.uploads(), store.head(&key("blobs/film.mp4")).await.unwrap().unwrap().bytes), (0, bytes));
 }
 
+/// A link that does not get a part through, and a right that is taken away for an hour, are no fault of the upload.
+#[tokio::test]
+async fn what_was_acknowledged_outlives_a_run_that_fails_again() {
+    let bench = Bench::new().await;
+    let path = bench.dir.path().join("film");
+    let (sha256, bytes) = film(&path, 32_000_000);
+    for (sent, times_out, kind) in [(2, false, Kind::Denied), (2, true, Kind::Unavailable), (1, false, Kind::Denied)] {
+        bench.manners.times_out.store(times_out, Ordering::SeqCst);
+        *bench.manners.budget.lock().unwrap() = Some(sent);
+        let stopped = put_film(&bench.one_by_one(), &path, sha256, bytes).await.unwrap_err();
+        assert_eq!(stopped.kind(), kind, "{}", stopped.report());
+    }
+    *bench.manners.budget.lock().unwrap() = None;
+    put_film(&bench.store(), &path, sha256, bytes).await.unwrap();
+    let mut parts = bench.manners.parts.lock().unwrap().clone();
+    parts.sort();
+    assert_eq!(parts, [1, 2, 3, 4, 5, 6, 7], "each once");
+}
+
 #[tokio::test]
 async fn another_file_of_the_same_name_does_not_go_on_with_the_first_one_s_parts() {
     let bench = Bench::new().await;
