@@ -228,6 +228,8 @@ fn finding(rule: &'static str, level: Level, at: &str, message: String) -> Findi
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Store;
+    use crate::store::s3::bench::Bench;
     use std::io::{Read, Write};
 
     /// Answers each request with what `answer` gives for its head; ends with the test process.
@@ -329,5 +331,20 @@ mod tests {
         }
         assert_eq!(rules(&check("http://127.0.0.1:1/", &two(), &[])), [("web-reach", Level::Must)]);
         assert_eq!(rules(&check("nowhere/", &two(), &[])), [("web-reach", Level::Must)]);
+    }
+
+    /// The authorities that the store trusts are enough for its web side; without them that cannot be reached, which is a finding.
+    #[tokio::test]
+    async fn a_service_with_an_authority_of_its_own_is_looked_at() {
+        let bench = Bench::secure().await;
+        let mut access = bench.access("us", "secret");
+        access.ca_bundle = Some(bench.dir.path().join("ca.pem"));
+        let store = bench.store_with("s3://lectures", access, None);
+        let (base, authorities) = (store.web().await.unwrap().unwrap(), store.authorities().await.unwrap());
+        for (authorities, rule) in [(authorities, "web-public"), (Vec::new(), "web-reach")] {
+            let base = base.clone();
+            let found = tokio::task::spawn_blocking(move || check(&base, &two(), &authorities)).await.unwrap();
+            assert_eq!(rules(&found), [(rule, Level::Must)], "{found:?}");
+        }
     }
 }

@@ -276,22 +276,6 @@ async fn an_authority_of_one_s_own_is_trusted_when_it_is_named_and_only_then() {
     assert!(e.kind() == Kind::Unavailable && e.report().contains("AWS_CA_BUNDLE"), "{}", e.report());
 }
 
-/// `check` looks at the web side with the authorities that the store trusts; a side that cannot be reached is a finding.
-#[tokio::test]
-async fn the_web_side_of_a_service_with_an_authority_of_its_own_is_looked_at() {
-    let bench = Bench::secure().await;
-    let trusting = Access { ca_bundle: Some(bench.dir.path().join("ca.pem")), ..bench.access("us", "secret") };
-    let store = bench.store_with("s3://lectures", trusting, None);
-    let (base, authorities) = (store.web().await.unwrap().unwrap(), store.authorities().await.unwrap());
-    let sample = crate::check::public::samples(&[key("index.html")], |_| true);
-    for (authorities, rule) in [(authorities, "web-public"), (Vec::new(), "web-reach")] {
-        let (base, sample) = (base.clone(), sample.clone());
-        let look = move || crate::check::public::check(&base, &sample, &authorities);
-        let found = tokio::task::spawn_blocking(look).await.unwrap();
-        assert_eq!(found.iter().map(|f| f.rule).collect::<Vec<_>>(), [rule], "{found:?}");
-    }
-}
-
 #[tokio::test]
 async fn a_service_that_asks_for_time_gets_it() {
     let bench = Bench::new().await;
