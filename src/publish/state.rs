@@ -47,7 +47,7 @@ impl Head {
     /// same pointer is as good.
     pub async fn flip(&self, store: &dyn Store, to: &Current, lock: &Lock<'_>) -> Result<u64> {
         lock.check().await?;
-        let flipped = self.write(store, to).await?;
+        let flipped = lock.bound(self.write(store, to)).await?;
         match lock.check().await {
             Ok(()) => Ok(flipped),
             // The lock expired or was taken meanwhile; what counts is whose pointer stands.

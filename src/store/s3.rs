@@ -36,6 +36,7 @@ use crate::units::Digest;
 use body::{Payload, Sums};
 use errors::{Again, Failure};
 use live::{Labels, Live, PLAIN_BYTES, Refused};
+pub use net::authorities;
 use net::Meter;
 use pace::Pace;
 use place::{Access, Place};
@@ -128,7 +129,7 @@ impl S3Store {
             Ok(head) => head,
             // HEAD has no body that could say whether it is the bucket that is missing; `list` does.
             Err(f) if f.error.kind() == Kind::NotFound => return Ok(None),
-            Err(f) => return Err(f.error),
+            Err(f) => return Err(self.explained(live, f).await.error),
         };
         let packed = head.content_encoding().is_some_and(|e| e.eq_ignore_ascii_case("gzip"));
         let noted = head.metadata().and_then(|m| m.get(PLAIN_BYTES)).and_then(|n| n.parse().ok());
@@ -138,6 +139,19 @@ impl S3Store {
             (false, _) => head.content_length().and_then(|n| u64::try_from(n).ok()).unwrap_or_default(),
         };
         Ok(Some(Meta { bytes, version: version(head.e_tag()) }))
+    }
+
+    /// A refusal of HEAD has no body, so it does not say whether it is the key, the clock or the region; that of a list does.
+    async fn explained(&self, live: &Live, refused: Failure) -> Failure {
+        if !refused.code.is_empty() || !matches!(refused.status, 301 | 307 | 400 | 401 | 403) {
+            return refused;
+        }
+        let whole = live.place.full("");
+        let ask = || live.client.list_objects_v2().bucket(&live.place.bucket).prefix(&whole).max_keys(1).send();
+        match live.call("s3:ListBucket", &whole, ask).await {
+            Ok(_) => refused,
+            Err(said) => said,
+        }
     }
 
     async fn write(&self, key: &Key, body: Body<'_>, caching: Caching, when: Precondition) -> Result<Meta> {
@@ -327,6 +341,12 @@ impl Store for S3Store {
     }
     fn web<'a>(&'a self) -> BoxFuture<'a, Option<String>> {
         Box::pin(async move { Ok(Some(self.live().await?.access.web(&self.place))) })
+    }
+    fn authorities<'a>(&'a self) -> BoxFuture<'a, Vec<Vec<u8>>> {
+        Box::pin(async move { authorities(self.live().await?.access.ca_bundle.as_deref()) })
+    }
+    fn acknowledged(&self, key: &Key) -> u64 {
+        self.live.get().map_or(0, |live| live.acknowledged(&live.full(key)))
     }
     fn bytes_sent(&self) -> Option<u64> {
         Some(self.meter.sent.load(Ordering::Relaxed))

@@ -24,6 +24,8 @@ pub struct Manners {
     pub refuses_checksums: AtomicBool,
     /// Requests that carry bytes and are still taken; `None`: all.
     pub budget: Mutex<Option<usize>>,
+    /// What is refused for the budget's sake is said to be a bad link's fault.
+    pub times_out: AtomicBool,
     /// The next so many requests that carry bytes are answered with 503.
     pub slow_downs: AtomicUsize,
     /// Most rows of a list in one answer; 0: the service's own.
@@ -35,6 +37,8 @@ pub struct Manners {
     /// What goes wrong at which request, of those since [`Bench::plan`].
     planned: Mutex<Option<(usize, Wrong)>>,
     requests: AtomicUsize,
+    /// Every request is refused with this status and code; HEAD, as of every service, without a body that could say the code.
+    pub refuses: Mutex<Option<(u16, &'static str)>>,
 }
 
 /// An unfinished upload that somebody else has begun.
@@ -96,12 +100,18 @@ impl Service {
             return Err(s3_error!(SlowDown));
         }
         match &mut *self.manners.budget.lock().unwrap() {
-            Some(0) => Err(s3_error!(AccessDenied, "the test's budget is spent")),
+            Some(0) => Err(self.spent()),
             Some(n) => {
                 *n -= 1;
                 Ok(())
             }
             None => Ok(()),
+        }
+    }
+    fn spent(&self) -> s3s::S3Error {
+        match self.manners.times_out.load(Ordering::SeqCst) {
+            true => s3_error!(RequestTimeout),
+            false => s3_error!(AccessDenied, "the test's budget is spent"),
         }
     }
     fn checksum(&self, given: &Option<String>) -> S3Result<()> {
@@ -168,6 +178,9 @@ impl S3 for Service {
         &self,
         req: S3Request<CreateMultipartUploadInput>,
     ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
+        if *self.manners.budget.lock().unwrap() == Some(0) {
+            return Err(self.spent());
+        }
         self.checksum(&req.input.checksum_algorithm.as_ref().map(|a| a.as_str().to_string()))?;
         let i = &req.input;
         self.manners.puts.lock().unwrap().push(Seen {
@@ -279,6 +292,9 @@ async fn answer(service: S3Service, manners: Arc<Manners>, request: Request<hype
         Response::builder().status(status).body(s3s::Body::from(text)).map_err(Into::into)
     };
     let cut = || Err("planted".into());
+    if let Some((status, code)) = *manners.refuses.lock().unwrap() {
+        return refused(StatusCode::from_u16(status)?, code);
+    }
     match wrong {
         Some(Wrong::Fails) => refused(StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
         Some(Wrong::Busy) => refused(StatusCode::SERVICE_UNAVAILABLE, "SlowDown"),

@@ -216,11 +216,11 @@ fn of_trouble(host: &str, trouble: &Trouble) -> (Error, Again) {
         Trouble::Name(_) => "look at AWS_ENDPOINT_URL (or AWS_REGION) and at this machine's network",
         Trouble::Refused(_) => "look at the port in AWS_ENDPOINT_URL, and whether the service runs",
         Trouble::Unreachable(_) => "look at this machine's network and firewall; behind a proxy set HTTPS_PROXY",
-        Trouble::Proxy(_) => "look at HTTPS_PROXY, or name the host in NO_PROXY",
+        Trouble::Proxy(_) | Trouble::ProxyRefuses(_) => "look at HTTPS_PROXY, or name the host in NO_PROXY",
     };
     let error = Error::new(Kind::Unavailable, format!("cannot reach {host}")).caused_by(trouble.to_string()).hint(hint);
     // A proxy that refuses will do so again; a name may resolve and a service may start in a moment.
-    (error, if matches!(trouble, Trouble::Proxy(_)) { Again::No } else { Again::Soon })
+    (error, if matches!(trouble, Trouble::ProxyRefuses(_)) { Again::No } else { Again::Soon })
 }
 
 fn of_tls(host: &str, e: &rustls::Error) -> (Error, Again) {
@@ -287,6 +287,9 @@ mod tests {
         assert_eq!(told(400, "BadDigest", "").again, Again::Soon);
         let failure = unanswered(&ASKED, &std::io::Error::other(Trouble::Refused("a:1".into())));
         assert_eq!((failure.error.kind(), failure.again), (Kind::Unavailable, Again::Soon));
+        for (trouble, again) in [(Trouble::Proxy("cut".into()), Again::Soon), (Trouble::ProxyRefuses("407".into()), Again::No)] {
+            assert_eq!(unanswered(&ASKED, &std::io::Error::other(trouble)).again, again);
+        }
         let tls = std::io::Error::other(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer));
         let failure = unanswered(&ASKED, &tls);
         assert!(failure.again == Again::No && failure.error.report().contains("AWS_CA_BUNDLE"), "{:?}", failure.error);

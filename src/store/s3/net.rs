@@ -16,6 +16,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::client::proxy::matcher::Matcher;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::pki_types::{CertificateDer, pem::PemObject};
 use std::io;
 use std::path::Path;
 use std::pin::Pin;
@@ -47,14 +48,18 @@ pub enum Trouble {
     Refused(String),
     /// No answer in time, or no way to it.
     Unreachable(String),
-    /// The proxy would not.
+    /// The proxy is away, or did not get through.
     Proxy(String),
+    /// The proxy will not, however often it is asked.
+    ProxyRefuses(String),
 }
 
 impl std::fmt::Display for Trouble {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Trouble::Name(t) | Trouble::Refused(t) | Trouble::Unreachable(t) | Trouble::Proxy(t) => f.write_str(t),
+            Trouble::Name(t) | Trouble::Refused(t) | Trouble::Unreachable(t) | Trouble::Proxy(t) | Trouble::ProxyRefuses(t) => {
+                f.write_str(t)
+            }
         }
     }
 }
@@ -86,19 +91,15 @@ impl Wire {
     }
 }
 
+const CA_BUNDLE: &str = "AWS_CA_BUNDLE names a file of certificates in PEM form";
+
 /// The system's authorities, or Mozilla's where it has none; those of `ca_bundle` instead where one is named.
 fn tls(ca_bundle: Option<&Path>) -> Result<rustls::ClientConfig> {
-    use rustls::pki_types::{CertificateDer, pem::PemObject};
     let mut roots = rustls::RootCertStore::empty();
     match ca_bundle {
         Some(path) => {
-            let hint = "AWS_CA_BUNDLE names a file of certificates in PEM form";
-            let read = || format!("cannot read certificates from {}", path.display());
-            let text = std::fs::read(path).doing(read).map_err(|e| e.hint(hint))?;
-            let all = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>();
-            let all = all.map_err(|e| Error::usage(read()).caused_by(e.to_string()).hint(hint))?;
-            if roots.add_parsable_certificates(all).0 == 0 {
-                return Err(Error::usage(format!("{} holds no certificate", path.display())).hint(hint));
+            if roots.add_parsable_certificates(bundled(path)?).0 == 0 {
+                return Err(Error::usage(format!("{} holds no certificate", path.display())).hint(CA_BUNDLE));
             }
         }
         None => {
@@ -111,6 +112,20 @@ fn tls(ca_bundle: Option<&Path>) -> Result<rustls::ClientConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     Ok(config.kind(Kind::Bug, || "TLS without a version".into())?.with_root_certificates(roots).with_no_client_auth())
+}
+
+fn bundled(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
+    let read = || format!("cannot read certificates from {}", path.display());
+    let text = std::fs::read(path).doing(read).map_err(|e| e.hint(CA_BUNDLE))?;
+    let all = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>();
+    all.map_err(|e| Error::usage(read()).caused_by(e.to_string()).hint(CA_BUNDLE))
+}
+
+/// The authorities that a browser on this network may trust: the system's and those of `ca_bundle`, DER.
+pub fn authorities(ca_bundle: Option<&Path>) -> Result<Vec<Vec<u8>>> {
+    let mut all = rustls_native_certs::load_native_certs().certs;
+    all.extend(ca_bundle.map(bundled).transpose()?.unwrap_or_default());
+    Ok(all.iter().map(|one| one.to_vec()).collect())
 }
 
 impl HttpClient for Wire {
@@ -164,7 +179,8 @@ impl Dial {
         let target = address(to);
         let Some(proxy) = self.proxies.intercept(to) else { return self.connect(&target).await };
         if proxy.uri().scheme_str() != Some("http") {
-            return Err(Trouble::Proxy(format!("the proxy {} is of a kind that is not known here; http:// proxies are", proxy.uri())));
+            let what = format!("the proxy {} is of a kind that is not known here; http:// proxies are", proxy.uri());
+            return Err(Trouble::ProxyRefuses(what));
         }
         let at = address(proxy.uri());
         let mut socket = self.connect(&at).await.map_err(|e| Trouble::Proxy(format!("the proxy {at} cannot be used: {e}")))?;
@@ -182,7 +198,11 @@ impl Dial {
         let first = String::from_utf8_lossy(&answer).lines().next().unwrap_or_default().to_string();
         match first.split(' ').nth(1) {
             Some("200") => Ok(socket),
-            _ => Err(Trouble::Proxy(format!("the proxy {at} refuses {target}: {first}"))),
+            // Of a password or a forbidden host; 502, 503 and 504 are of what lies behind it.
+            Some(status) if status.len() == 3 && status.starts_with('4') => {
+                Err(Trouble::ProxyRefuses(format!("the proxy {at} refuses {target}: {first}")))
+            }
+            _ => Err(Trouble::Proxy(format!("the proxy {at} does not get through to {target}: {first}"))),
         }
     }
 
@@ -305,5 +325,46 @@ impl AsyncWrite for Socket {
     }
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().tcp).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What becomes of a connection by way of this proxy.
+    async fn through(proxy: &str) -> Trouble {
+        let proxies = Arc::new(Matcher::builder().http(proxy.to_string()).build());
+        let dial = Dial { pace: None, meter: Arc::default(), proxies };
+        dial.open(&Uri::from_static("http://store.invalid:9000/")).await.unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn only_a_proxy_that_says_no_is_not_asked_again() {
+        for (answer, refuses) in [
+            ("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", true),
+            ("HTTP/1.1 403 Forbidden\r\n\r\n", true),
+            ("HTTP/1.1 502 Bad Gateway\r\n\r\n", false),
+            ("HTTP/1.0 503 Service Unavailable\r\n\r\n", false),
+            ("HTTP/1.1 504 Gateway Timeout\r\n\r\n", false),
+            // Cut off.
+            ("HTTP/1.1 20", false),
+        ] {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let at = format!("http://{}", listener.local_addr().unwrap());
+            let answering = async {
+                let mut tcp = listener.accept().await.unwrap().0;
+                let mut asked = Vec::new();
+                while !asked.ends_with(b"\r\n\r\n") {
+                    asked.push(tcp.read_u8().await.unwrap());
+                }
+                tcp.write_all(answer.as_bytes()).await.unwrap();
+            };
+            let trouble = tokio::join!(through(&at), answering).0;
+            assert_eq!(matches!(trouble, Trouble::ProxyRefuses(_)), refuses, "{answer}: {trouble:?}");
+            assert_eq!(matches!(trouble, Trouble::Proxy(_)), !refuses, "{answer}: {trouble:?}");
+        }
+        assert!(matches!(through("http://127.0.0.1:1").await, Trouble::Proxy(_)), "away");
+        assert!(matches!(through("socks5://127.0.0.1:1").await, Trouble::ProxyRefuses(_)));
     }
 }

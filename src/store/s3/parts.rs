@@ -66,11 +66,13 @@ pub async fn put(
     let (note, earlier) = upload.find_or_begin(&journal, labels).await?;
     let upload_id = note.upload_id.clone();
     let outcome = match upload.run(&journal, note, when).await {
-        // An upload of an earlier run is refused now, by whatever name, or cannot be put together: once more from nothing.
-        Err(f) if earlier && matches!(f.status, 400 | 403 | 404) => {
+        // An upload of an earlier run is refused now, by whatever name, or cannot be put together: once more from nothing. A bad link
+        // (`RequestTimeout`, a damaged part) is no fault of the upload.
+        Err(f) if earlier && f.again == Again::No && matches!(f.status, 400 | 403 | 404) => {
+            // Nor is a right or a key that was taken away: then this is refused, too, and the parts are kept for the next run.
+            let note = upload.begin(&journal, labels).await?;
             // It may hold parts that nobody would ever see again; where it is gone there is nothing to take back.
             let _ = abort(live, name, &upload_id).await;
-            let note = upload.begin(&journal, labels).await?;
             upload.run(&journal, note, when).await
         }
         outcome => outcome,
@@ -177,16 +179,19 @@ impl Upload<'_> {
     /// Sends what is missing, a few parts side by side, and puts all together.
     async fn run(&self, journal: &Journal, note: Note, when: &Precondition) -> Result<Option<String>, Failure> {
         let missing: Vec<_> = self.spans().filter(|(n, ..)| !note.parts.contains_key(n)).collect();
+        let lacking: u64 = missing.iter().map(|(_, span, _)| span.len() as u64).sum();
+        let counted = self.live.count_parts(self.name, self.target.bytes - lacking);
         let note = Mutex::new(note);
         let upload_id = with(&note, |n| n.upload_id.clone());
         type Sending<'a> = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send + 'a>>;
         let mut parts: Vec<Sending<'_>> = Vec::new();
         for (number, span, sums) in missing {
-            let (note, upload_id) = (&note, &upload_id);
+            let (note, upload_id, counted) = (&note, &upload_id, &counted);
             parts.push(Box::pin(async move {
                 let lane = self.live.lanes.enter().await;
                 let etag = self.part(upload_id, number, &span, sums).await?;
                 lane.done(span.len());
+                counted.add(span.len() as u64);
                 let noted = with(note, |n| {
                     n.parts.insert(number, etag);
                     n.clone()

@@ -139,6 +139,56 @@ async fn a_large_object_goes_on_where_it_was_stopped() {
     assert_eq!((bench.uploads(), store.head(&key("blobs/film.mp4")).await.unwrap().unwrap().bytes), (0, bytes));
 }
 
+/// What progress is told from: parts that the service has, those of an earlier run included.
+#[tokio::test]
+async fn of_a_large_object_on_its_way_the_parts_that_are_there_are_told() {
+    let bench = Bench::new().await;
+    let path = bench.dir.path().join("film");
+    let (sha256, bytes) = film(&path, 32_000_000);
+    *bench.manners.budget.lock().unwrap() = Some(4);
+    let store = bench.one_by_one();
+    assert!(put_film(&store, &path, sha256, bytes).await.is_err());
+    let film = key("blobs/film.mp4");
+    assert_eq!(store.acknowledged(&film), 0, "it is not on its way");
+    *bench.manners.budget.lock().unwrap() = None;
+    let mut told = vec![0];
+    let watching = async {
+        loop {
+            let now = store.acknowledged(&film);
+            if told.last() != Some(&now) {
+                told.push(now);
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        put = put_film(&store, &path, sha256, bytes) => drop(put.unwrap()),
+        () = watching => {}
+    }
+    assert!(told.len() > 2 && told[1] == 4 * (5 << 20), "{told:?}");
+    assert!(told.is_sorted() && told.last().is_some_and(|n| *n <= bytes), "{told:?}");
+    assert_eq!(store.acknowledged(&film), 0);
+}
+
+/// A link that does not get a part through, and a right that is taken away for an hour, are no fault of the upload.
+#[tokio::test]
+async fn what_was_acknowledged_outlives_a_run_that_fails_again() {
+    let bench = Bench::new().await;
+    let path = bench.dir.path().join("film");
+    let (sha256, bytes) = film(&path, 32_000_000);
+    for (sent, times_out, kind) in [(2, false, Kind::Denied), (2, true, Kind::Unavailable), (1, false, Kind::Denied)] {
+        bench.manners.times_out.store(times_out, Ordering::SeqCst);
+        *bench.manners.budget.lock().unwrap() = Some(sent);
+        let stopped = put_film(&bench.one_by_one(), &path, sha256, bytes).await.unwrap_err();
+        assert_eq!(stopped.kind(), kind, "{}", stopped.report());
+    }
+    *bench.manners.budget.lock().unwrap() = None;
+    put_film(&bench.store(), &path, sha256, bytes).await.unwrap();
+    let mut parts = bench.manners.parts.lock().unwrap().clone();
+    parts.sort();
+    assert_eq!(parts, [1, 2, 3, 4, 5, 6, 7], "each once");
+}
+
 #[tokio::test]
 async fn another_file_of_the_same_name_does_not_go_on_with_the_first_one_s_parts() {
     let bench = Bench::new().await;
@@ -193,6 +243,25 @@ async fn wrong_keys_and_buckets_are_told_apart() {
     ] {
         let e = bench.store_with(name, access, None).list("").await.unwrap_err();
         assert!(e.report().contains(words), "{}", e.report());
+    }
+}
+
+/// The first request of most commands is a HEAD, whose refusal has no body.
+#[tokio::test]
+async fn what_a_refused_head_does_not_say_is_asked_for() {
+    let bench = Bench::new().await;
+    let store = bench.store();
+    for (status, code, words) in [
+        (403, "InvalidAccessKeyId", "does not know the access key"),
+        (403, "RequestTimeTooSkewed", "the clock of this machine is wrong"),
+        (400, "ExpiredToken", "log in again"),
+        (400, "AuthorizationHeaderMalformed", "AWS_REGION"),
+        (301, "PermanentRedirect", "AWS_REGION"),
+        (403, "AccessDenied", "s3:ListBucket"),
+    ] {
+        *bench.manners.refuses.lock().unwrap() = Some((status, code));
+        let e = store.head(&key("courses/c/current.json")).await.unwrap_err();
+        assert!(e.report().contains(words), "{code}: {}", e.report());
     }
 }
 
