@@ -17,7 +17,7 @@ const { url, tap, profile, watch_s, limit_s, flags, mode, log, warm } = JSON.par
 const PLAY = "[data-play], #play";
 const SLIDE = "#slide, [data-slide], img.slide, .slide img";
 
-function watch({ slides, mode }) {
+function watch({ slides, play: tapped, mode }) {
   if (window !== window.top) return;
   // As if the learner had chosen it at an earlier visit.
   if (mode && location.protocol !== "data:") localStorage.setItem(`rivulet:${location.pathname.replace(/^\/|\.html$/g, "")}`, JSON.stringify({ mode }));
@@ -89,6 +89,7 @@ function watch({ slides, mode }) {
     const passed = (performance.now() - last) / 1000;
     last += passed * 1000;
     if (!seen.slide) look();
+    if (!seen.offered && document.querySelector(tapped)?.hidden === false) seen.offered = { at: now() };
     let moved = 0;
     for (const state of elements.values()) {
       const { element, analysers } = state;
@@ -127,7 +128,7 @@ const page = context.pages()[0] || (await context.newPage());
 const faults = [];
 page.on("pageerror", (e) => faults.push(`script: ${e.message}`));
 page.on("crash", () => faults.push("the page crashed"));
-await page.addInitScript(watch, { slides: SLIDE, mode });
+await page.addInitScript(watch, { slides: SLIDE, play: PLAY, mode });
 
 if (warm) {
   await page.goto("data:text/html,<!doctype html><p>1</p>");
@@ -194,6 +195,7 @@ const told = ({ url, range, asked, pieces, total, finished, connection, headers,
 console.log(JSON.stringify({
   sound_s,
   position_s: seen.sound?.position_s ?? null,
+  offered_s: after(seen.offered),
   picture_s: after(seen.picture),
   picture: seen.picture?.size || null,
   slide_s: after(seen.slide),

@@ -6,7 +6,7 @@ replay computes of the same lecture on the same link.
 
 Classes are a lecture of 40 s to its end, traces 300 s of a long one (../shared/traces/norway-3g, or $RIVULET_SHARED/traces),
 evenly taken; `--hard` adds those on which replay computes a stall or a start after 4 s, `--video` some with automatic video. What the
-browser takes from the page's last byte to the sound is this machine's, and not the link's: half a second where it is idle, three where
+browser takes from the loader's last byte to the sound is this machine's, and not the link's: half a second where it is idle, three where
 others work beside it. So each visit's own is given to replay, as --device, and printed. `--sessions FILE` keeps what was measured, and measures
 only what is not in it. At last all traces are replayed, and those that fail are listed.
 
@@ -52,6 +52,10 @@ def replay(store, ident, *arguments):
     return {s["trace"]: s for s in map(json.loads, out.splitlines()) if s["type"] == "session"}
 
 
+# What the loader takes in Chromium from its last byte to the tap that it offers.
+LOADER_S = 0.04
+
+
 class Visit:
     """One that is measured and computed."""
 
@@ -64,8 +68,8 @@ class Visit:
         return site.visits(self.link, [spec], self.rtt_s)[0]
 
     def device_s(self, measured):
-        """From the page's last byte to the sound."""
-        return max(0.0, (measured["sound_s"] or 0.0) - self.rtt_s - (measured["log"][0]["finished_s"] or 0.0))
+        """From the loader's last byte to the sound: what it takes before it offers the tap, and what follows."""
+        return LOADER_S + max(0.0, (measured["sound_s"] or 0.0) - self.rtt_s - (measured["offered_s"] or 0.0))
 
     def compute(self, store, device_s):
         more = ["--seconds", self.seconds] if self.seconds else []

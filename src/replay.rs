@@ -31,7 +31,7 @@ use std::collections::BTreeMap;
 pub struct How {
     /// So many seconds of the lecture, which begins anew where it is shorter; once to its end where `None`.
     pub seconds: Option<f64>,
-    /// What the device takes from the last byte of the page to the first sound; as measured on a computer where `None`.
+    /// What the device takes from the last byte of the page's loader to the first sound; as measured on a computer where `None`.
     pub device_s: Option<f64>,
     /// Video (automatic) over the slides; voice and slides alone where not.
     pub video: bool,

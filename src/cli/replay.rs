@@ -34,7 +34,7 @@ pub struct Args {
     /// What is watched: voice and slides, as a page begins, or video over them, its quality by what the link carries.
     #[arg(long, value_enum, default_value = "voice")]
     mode: Mode,
-    /// What the learner's device takes from the last byte of the page to the first sound [default: 0.65, as measured on a computer].
+    /// What the learner's device takes from the last byte of the page's loader to the first sound [default: 0.65, as measured on a computer].
     #[arg(long, value_name = "SECONDS", value_parser = device)]
     device: Option<f64>,
 }

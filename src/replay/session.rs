@@ -31,7 +31,7 @@ const PAGE_UP: u64 = 700;
 const PAGE_DOWN: u64 = 851;
 const FILE_UP: u64 = 600;
 const FILE_DOWN: u64 = 430;
-/// What Chromium takes from the last byte of the page to the first sound, tapped as soon as it can be, on an idle computer of two
+/// What Chromium takes from the last byte of the loader to the first sound, tapped as soon as it can be, on an idle computer of two
 /// cores; of it so much lies behind the loader's first line, and of what a slower device takes more this share before it. From a
 /// slide's last byte to its picture. Measured behind the emulator (docs/replay.md).
 pub const BEGIN_S: f64 = 0.65;
