@@ -185,6 +185,10 @@ pub trait Store: Send + Sync {
     fn web<'a>(&'a self) -> BoxFuture<'a, Option<String>> {
         Box::pin(async { Ok(None) })
     }
+    /// The authorities (DER) whose certificates count on the way there; empty where Mozilla's are all there are.
+    fn authorities<'a>(&'a self) -> BoxFuture<'a, Vec<Vec<u8>>> {
+        Box::pin(async { s3::authorities(None) })
+    }
     /// Bytes that have left for the store since it was opened, headers and repetitions included, where that is known.
     fn bytes_sent(&self) -> Option<u64> {
         None

@@ -2,10 +2,10 @@
 //! another origin would. Blocking. Whether the objects are right is [`crate::publish`]'s question, not this one's.
 
 use super::{Finding, Level};
-use crate::error::{Error, Kind, Result};
 use crate::store::{Caching, Key};
 use crate::uri::percent_encode;
 use std::time::Duration;
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 /// One object to look at, and how it should come.
 #[derive(Debug, Clone)]
@@ -16,6 +16,38 @@ pub struct Sample {
     pub packed: bool,
     /// Players ask for parts of it.
     pub ranged: bool,
+}
+
+/// One object of each sort that a learner meets; of what a store lacks, none.
+pub fn samples(keys: &[Key], packs: impl Fn(&Key) -> bool) -> Vec<Sample> {
+    use Caching::{Immutable, Revalidate};
+    let file = |key: &str| key.rsplit('/').next().unwrap_or_default().to_string();
+    let of_course = |key: &str| key.split('/').count() == 2 && !key.starts_with("blobs/") && !key.starts_with("courses/");
+    let named = |start: &'static str, end: &'static str| move |key: &str| key.starts_with(start) && key.ends_with(end);
+    type Sort<'a> = (&'a dyn Fn(&str) -> bool, Caching);
+    let sorts: [Sort<'_>; 15] = [
+        (&|k| k == "index.html", Revalidate),
+        (&named("app-", ".js"), Immutable),
+        (&named("hls-", ".js"), Immutable),
+        (&|k| k == "sw.js", Revalidate),
+        // It moves learners to a new release, and drops their copies of what was withdrawn.
+        (&named("courses/", "/current.json"), Revalidate),
+        (&|k| of_course(k) && file(k) == "index.html", Revalidate),
+        (&|k| of_course(k) && file(k) != "index.html" && k.ends_with(".html"), Revalidate),
+        (&|k| of_course(k) && file(k) == "search.json", Revalidate),
+        (&|k| of_course(k) && k.ends_with(".m3u8"), Revalidate),
+        (&|k| of_course(k) && file(k).starts_with("search-"), Immutable),
+        (&named("blobs/", ".m3u8"), Immutable),
+        (&named("blobs/", ".mp4"), Immutable),
+        (&named("blobs/", ".webp"), Immutable),
+        (&named("blobs/", ".vtt"), Immutable),
+        (&named("blobs/", ".json"), Immutable),
+    ];
+    let sample = |(sort, caching): &Sort<'_>| {
+        let key = keys.iter().find(|k| sort(k.as_str()))?;
+        Some(Sample { key: key.clone(), caching: *caching, packed: packs(key), ranged: key.as_str().ends_with(".mp4") })
+    };
+    sorts.iter().filter_map(sample).collect()
 }
 
 /// The site that asks, in `Origin`.
@@ -40,13 +72,18 @@ impl Answer {
     }
 }
 
-/// Looks at every sample below `base` (a URL that ends in `/`). `Unavailable` where nothing answers there.
-pub fn check(base: &str, samples: &[Sample]) -> Result<Vec<Finding>> {
+/// Looks at every sample below `base` (a URL that ends in `/`), trusting `authorities` (DER; Mozilla's if empty).
+pub fn check(base: &str, samples: &[Sample], authorities: &[Vec<u8>]) -> Vec<Finding> {
+    let roots = match authorities {
+        [] => RootCerts::WebPki,
+        some => some.iter().map(|one| Certificate::from_der(one).to_owned()).collect::<Vec<_>>().into(),
+    };
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(0)
         .max_redirects_will_error(false)
         .allow_non_standard_methods(true)
+        .tls_config(TlsConfig::builder().root_certs(roots).build())
         .timeout_connect(Some(Duration::from_secs(20)))
         .timeout_recv_response(Some(Duration::from_secs(30)))
         .timeout_recv_body(Some(Duration::from_secs(60)))
@@ -61,32 +98,42 @@ pub fn check(base: &str, samples: &[Sample]) -> Result<Vec<Finding>> {
     }
     for sample in samples {
         let url = format!("{base}{}", percent_encode(sample.key.as_str()));
-        let whole = get(&agent, &url, None)?;
-        if whole.status != 200 {
-            found.push(finding("web-public", Level::Must, &url, not_public(whole.status)));
+        match one(&agent, sample, &url, &mut found) {
+            Ok(true) => {}
             // A bucket that is private is so for every object: once is enough.
-            match whole.status {
-                401 | 403 => return Ok(found),
-                _ => continue,
+            Ok(false) => break,
+            Err(e) => {
+                found.push(finding("web-reach", Level::Must, &url, format!("cannot be reached as a browser would: {e}")));
+                break;
             }
         }
-        headers(sample, &url, &whole, &mut found);
-        if sample.ranged {
-            let part = get(&agent, &url, Some("bytes=0-99"))?;
-            if part.status != 206 || part.header("content-range").is_none_or(|r| !r.starts_with("bytes 0-99/")) || part.read != 100 {
-                let what = format!(
-                    "a range of 100 bytes is answered with status {} and {} bytes: players fetch media by ranges",
-                    part.status, part.read
-                );
-                found.push(finding("web-range", Level::Must, &url, what));
-            }
-        }
-        preflight(&agent, &url, &mut found)?;
     }
     // One cause, one line: the objects after the first only repeat it.
     let mut seen = std::collections::BTreeSet::new();
     found.retain(|f: &Finding| f.level == Level::Must || seen.insert((f.rule, f.message.clone())));
-    Ok(found)
+    found
+}
+
+/// Whether the next is worth looking at.
+fn one(agent: &ureq::Agent, sample: &Sample, url: &str, found: &mut Vec<Finding>) -> Result<bool, ureq::Error> {
+    let whole = get(agent, url, None)?;
+    if whole.status != 200 {
+        found.push(finding("web-public", Level::Must, url, not_public(whole.status)));
+        return Ok(!matches!(whole.status, 401 | 403));
+    }
+    headers(sample, url, &whole, found);
+    if sample.ranged {
+        let part = get(agent, url, Some("bytes=0-99"))?;
+        if part.status != 206 || part.header("content-range").is_none_or(|r| !r.starts_with("bytes 0-99/")) || part.read != 100 {
+            let what = format!(
+                "a range of 100 bytes is answered with status {} and {} bytes: players fetch media by ranges",
+                part.status, part.read
+            );
+            found.push(finding("web-range", Level::Must, url, what));
+        }
+    }
+    preflight(agent, url, found)?;
+    Ok(true)
 }
 
 fn not_public(status: u16) -> String {
@@ -142,14 +189,13 @@ fn headers(sample: &Sample, url: &str, answer: &Answer, found: &mut Vec<Finding>
 }
 
 /// Older browsers ask before they send a Range to another origin.
-fn preflight(agent: &ureq::Agent, url: &str, found: &mut Vec<Finding>) -> Result<()> {
+fn preflight(agent: &ureq::Agent, url: &str, found: &mut Vec<Finding>) -> Result<(), ureq::Error> {
     let request = ureq::http::Request::options(url)
         .header("Origin", ORIGIN)
         .header("Access-Control-Request-Method", "GET")
         .header("Access-Control-Request-Headers", "range")
-        .body(())
-        .map_err(|e| Error::usage(format!("{url} is no address")).caused_by(e))?;
-    let answer = agent.run(request).map_err(|e| unreachable(url, e))?;
+        .body(())?;
+    let answer = agent.run(request)?;
     let allowed =
         answer.headers().get("access-control-allow-headers").and_then(|v| v.to_str().ok()).unwrap_or_default().to_ascii_lowercase();
     if !answer.status().is_success() || !(allowed.contains("range") || allowed.contains('*')) {
@@ -159,13 +205,13 @@ fn preflight(agent: &ureq::Agent, url: &str, found: &mut Vec<Finding>) -> Result
     Ok(())
 }
 
-fn get(agent: &ureq::Agent, url: &str, range: Option<&str>) -> Result<Answer> {
+fn get(agent: &ureq::Agent, url: &str, range: Option<&str>) -> Result<Answer, ureq::Error> {
     let encoding = if range.is_some() { "identity" } else { "gzip" };
     let mut request = agent.get(url).header("Origin", ORIGIN).header("Accept-Encoding", encoding);
     if let Some(range) = range {
         request = request.header("Range", range);
     }
-    let mut response = request.call().map_err(|e| unreachable(url, e))?;
+    let mut response = request.call()?;
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
     // Media are long; what counts is the head, and of a range how much of it comes.
     let read = match range {
@@ -175,10 +221,6 @@ fn get(agent: &ureq::Agent, url: &str, range: Option<&str>) -> Result<Answer> {
     Ok(Answer { status, headers, read })
 }
 
-fn unreachable(url: &str, e: ureq::Error) -> Error {
-    Error::new(Kind::Unavailable, format!("cannot reach {url} as a browser would")).caused_by(e)
-}
-
 fn finding(rule: &'static str, level: Level, at: &str, message: String) -> Finding {
     Finding { rule, level, r#where: at.to_string(), message, source: SOURCE }
 }
@@ -186,6 +228,8 @@ fn finding(rule: &'static str, level: Level, at: &str, message: String) -> Findi
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Store;
+    use crate::store::s3::bench::Bench;
     use std::io::{Read, Write};
 
     /// Answers each request with what `answer` gives for its head; ends with the test process.
@@ -205,7 +249,35 @@ mod tests {
         url
     }
 
-    fn samples() -> Vec<Sample> {
+    #[test]
+    fn one_of_each_sort_that_a_learner_meets_is_looked_at() {
+        let kept = [
+            ("app-0123456789abcdef.js", Caching::Immutable),
+            ("blobs/aa/a.json", Caching::Immutable),
+            ("blobs/aa/a.m3u8", Caching::Immutable),
+            ("blobs/aa/a.mp4", Caching::Immutable),
+            ("blobs/aa/a.vtt", Caching::Immutable),
+            ("blobs/aa/a.webp", Caching::Immutable),
+            ("c/a.html", Caching::Revalidate),
+            ("c/a.m3u8", Caching::Revalidate),
+            ("c/index.html", Caching::Revalidate),
+            ("c/search-0123456789abcdef.json", Caching::Immutable),
+            ("c/search.json", Caching::Revalidate),
+            ("courses/c/current.json", Caching::Revalidate),
+            ("hls-0123456789abcdef.js", Caching::Immutable),
+            ("index.html", Caching::Revalidate),
+            ("sw.js", Caching::Revalidate),
+        ];
+        let others = ["blobs/bb/b.mp4", "c/b.html", "courses/c/releases/1.json", "intents/x.json"];
+        let keys: Vec<Key> = kept.iter().map(|k| k.0).chain(others).map(|k| Key::new(k).unwrap()).collect();
+        let mut looked_at = samples(&keys, Key::is_text);
+        looked_at.sort_by(|a, b| a.key.cmp(&b.key));
+        let found: Vec<(&str, Caching)> = looked_at.iter().map(|s| (s.key.as_str(), s.caching)).collect();
+        assert_eq!(found, kept);
+        assert!(looked_at.iter().all(|s| s.packed == s.key.is_text() && s.ranged == s.key.as_str().ends_with(".mp4")));
+    }
+
+    fn two() -> Vec<Sample> {
         let of = |key: &str, caching, packed, ranged| Sample { key: Key::new(key).unwrap(), caching, packed, ranged };
         vec![of("c/a.m3u8", Caching::Revalidate, true, false), of("blobs/ab/v.mp4", Caching::Immutable, false, true)]
     }
@@ -235,14 +307,14 @@ mod tests {
                 "HTTP/1.1 {status}\r\nAccess-Control-Allow-Origin: *\r\nContent-Length: {length}\r\nConnection: close\r\n{more}\r\n{body}"
             )
         });
-        let found = check(&url, &samples()).unwrap();
+        let found = check(&url, &two(), &[]);
         assert!(found.is_empty(), "{found:?}");
     }
 
     #[test]
     fn what_a_learner_would_meet_is_told() {
         let private = server(|_| "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".into());
-        let found = check(&private, &samples()).unwrap();
+        let found = check(&private, &two(), &[]);
         assert_eq!(rules(&found), [("web-public", Level::Must)]);
         assert!(found[0].message.contains("s3:GetObject"));
 
@@ -253,10 +325,26 @@ mod tests {
                 body.len()
             )
         });
-        let found = check(&plain, &samples()).unwrap();
+        let found = check(&plain, &two(), &[]);
         for rule in ["web-type", "web-caching", "web-gzip", "web-cors", "web-range"] {
             assert!(found.iter().any(|f| f.rule == rule), "{rule}: {found:?}");
         }
-        assert_eq!(check("http://127.0.0.1:1/", &samples()).unwrap_err().kind(), Kind::Unavailable);
+        assert_eq!(rules(&check("http://127.0.0.1:1/", &two(), &[])), [("web-reach", Level::Must)]);
+        assert_eq!(rules(&check("nowhere/", &two(), &[])), [("web-reach", Level::Must)]);
+    }
+
+    /// The authorities that the store trusts are enough for its web side; without them that cannot be reached, which is a finding.
+    #[tokio::test]
+    async fn a_service_with_an_authority_of_its_own_is_looked_at() {
+        let bench = Bench::secure().await;
+        let mut access = bench.access("us", "secret");
+        access.ca_bundle = Some(bench.dir.path().join("ca.pem"));
+        let store = bench.store_with("s3://lectures", access, None);
+        let (base, authorities) = (store.web().await.unwrap().unwrap(), store.authorities().await.unwrap());
+        for (authorities, rule) in [(authorities, "web-public"), (Vec::new(), "web-reach")] {
+            let base = base.clone();
+            let found = tokio::task::spawn_blocking(move || check(&base, &two(), &authorities)).await.unwrap();
+            assert_eq!(rules(&found), [(rule, Level::Must)], "{found:?}");
+        }
     }
 }

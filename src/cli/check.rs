@@ -1,11 +1,10 @@
 //! `rivulet check`: flags in, one library call, findings out.
 
 use super::Printer;
-use crate::check::public::Sample;
 use crate::check::{self, Finding, Level, RULES, Target};
 use crate::error::{Error, Kind, Result, ResultExt};
 use crate::progress::Ctx;
-use crate::store::{Caching, Key, Store};
+use crate::store::{Key, Store};
 
 /// Checks HLS against RFC 8216bis, Apple's authoring specification and Rivulet's own bars.
 ///
@@ -153,22 +152,11 @@ async fn whole_store(name: &str, repair: bool, url: Option<String>, printer: &Pr
 /// A few objects of each sort, fetched as a learner's browser does.
 async fn on_the_web(store: &dyn Store, base: String, ctx: &Ctx) -> Result<Vec<Finding>> {
     let keys: Vec<Key> = store.list("").await?.into_iter().map(|l| l.key).collect();
-    let blob = |ext: &'static str| move |k: &str| k.starts_with("blobs/") && k.ends_with(ext);
-    let sorts: [&dyn Fn(&str) -> bool; 6] = [
-        &|k| k == "index.html",
-        &|k| k.ends_with("/index.html"),
-        &|k| !k.starts_with("blobs/") && k.ends_with(".m3u8"),
-        &blob(".m3u8"),
-        &blob(".mp4"),
-        &blob(".webp"),
-    ];
-    let mut samples = Vec::new();
-    for key in sorts.iter().filter_map(|sort| keys.iter().find(|k| sort(k.as_str()))) {
-        let caching = if key.as_str().starts_with("blobs/") { Caching::Immutable } else { Caching::Revalidate };
-        samples.push(Sample { key: key.clone(), caching, packed: store.packs(key), ranged: key.as_str().ends_with(".mp4") });
-    }
+    let samples = check::public::samples(&keys, |key| store.packs(key));
+    let authorities = store.authorities().await?;
     ctx.note(format!("fetching {} objects from {base} as a browser would", samples.len()));
-    tokio::task::spawn_blocking(move || check::public::check(&base, &samples)).await.kind(Kind::Bug, || "the checker stopped".into())?
+    let looking = tokio::task::spawn_blocking(move || check::public::check(&base, &samples, &authorities));
+    looking.await.kind(Kind::Bug, || "the checker stopped".into())
 }
 
 fn conclude(faults: usize, should: usize, printer: &Printer) {

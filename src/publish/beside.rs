@@ -83,6 +83,9 @@ impl Store for Beside<'_> {
     fn web<'a>(&'a self) -> BoxFuture<'a, Option<String>> {
         self.store.web()
     }
+    fn authorities<'a>(&'a self) -> BoxFuture<'a, Vec<Vec<u8>>> {
+        self.store.authorities()
+    }
     fn bytes_sent(&self) -> Option<u64> {
         self.store.bytes_sent()
     }

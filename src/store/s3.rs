@@ -36,6 +36,7 @@ use crate::units::Digest;
 use body::{Payload, Sums};
 use errors::{Again, Failure};
 use live::{Labels, Live, PLAIN_BYTES, Refused};
+pub use net::authorities;
 use net::Meter;
 use pace::Pace;
 use place::{Access, Place};
@@ -340,6 +341,9 @@ impl Store for S3Store {
     }
     fn web<'a>(&'a self) -> BoxFuture<'a, Option<String>> {
         Box::pin(async move { Ok(Some(self.live().await?.access.web(&self.place))) })
+    }
+    fn authorities<'a>(&'a self) -> BoxFuture<'a, Vec<Vec<u8>>> {
+        Box::pin(async move { authorities(self.live().await?.access.ca_bundle.as_deref()) })
     }
     fn bytes_sent(&self) -> Option<u64> {
         Some(self.meter.sent.load(Ordering::Relaxed))

@@ -16,6 +16,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::client::proxy::matcher::Matcher;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::pki_types::{CertificateDer, pem::PemObject};
 use std::io;
 use std::path::Path;
 use std::pin::Pin;
@@ -56,7 +57,9 @@ pub enum Trouble {
 impl std::fmt::Display for Trouble {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Trouble::Name(t) | Trouble::Refused(t) | Trouble::Unreachable(t) | Trouble::Proxy(t) | Trouble::ProxyRefuses(t) => f.write_str(t),
+            Trouble::Name(t) | Trouble::Refused(t) | Trouble::Unreachable(t) | Trouble::Proxy(t) | Trouble::ProxyRefuses(t) => {
+                f.write_str(t)
+            }
         }
     }
 }
@@ -88,19 +91,15 @@ impl Wire {
     }
 }
 
+const CA_BUNDLE: &str = "AWS_CA_BUNDLE names a file of certificates in PEM form";
+
 /// The system's authorities, or Mozilla's where it has none; those of `ca_bundle` instead where one is named.
 fn tls(ca_bundle: Option<&Path>) -> Result<rustls::ClientConfig> {
-    use rustls::pki_types::{CertificateDer, pem::PemObject};
     let mut roots = rustls::RootCertStore::empty();
     match ca_bundle {
         Some(path) => {
-            let hint = "AWS_CA_BUNDLE names a file of certificates in PEM form";
-            let read = || format!("cannot read certificates from {}", path.display());
-            let text = std::fs::read(path).doing(read).map_err(|e| e.hint(hint))?;
-            let all = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>();
-            let all = all.map_err(|e| Error::usage(read()).caused_by(e.to_string()).hint(hint))?;
-            if roots.add_parsable_certificates(all).0 == 0 {
-                return Err(Error::usage(format!("{} holds no certificate", path.display())).hint(hint));
+            if roots.add_parsable_certificates(bundled(path)?).0 == 0 {
+                return Err(Error::usage(format!("{} holds no certificate", path.display())).hint(CA_BUNDLE));
             }
         }
         None => {
@@ -113,6 +112,20 @@ fn tls(ca_bundle: Option<&Path>) -> Result<rustls::ClientConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     Ok(config.kind(Kind::Bug, || "TLS without a version".into())?.with_root_certificates(roots).with_no_client_auth())
+}
+
+fn bundled(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
+    let read = || format!("cannot read certificates from {}", path.display());
+    let text = std::fs::read(path).doing(read).map_err(|e| e.hint(CA_BUNDLE))?;
+    let all = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>();
+    all.map_err(|e| Error::usage(read()).caused_by(e.to_string()).hint(CA_BUNDLE))
+}
+
+/// The authorities that a browser on this network may trust: the system's and those of `ca_bundle`, DER.
+pub fn authorities(ca_bundle: Option<&Path>) -> Result<Vec<Vec<u8>>> {
+    let mut all = rustls_native_certs::load_native_certs().certs;
+    all.extend(ca_bundle.map(bundled).transpose()?.unwrap_or_default());
+    Ok(all.iter().map(|one| one.to_vec()).collect())
 }
 
 impl HttpClient for Wire {
