@@ -23,7 +23,7 @@ demo: build fixtures ## Transcode, check and publish a small course into .demo/
 test: fixtures ## All tests: Rust, then a browser
 	@tests/run.sh
 
-test-s3: fixtures ## The S3 store against moto's server, and Garage's where there is one (RIVULET_GARAGE=install builds it)
+test-s3: fixtures ## The S3 store against moto's server, and Garage (built where it is not there; RIVULET_NO_GARAGE=1: without it)
 	@tests/s3.sh
 
 lint: setup ## Formatting and clippy
