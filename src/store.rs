@@ -189,6 +189,10 @@ pub trait Store: Send + Sync {
     fn authorities<'a>(&'a self) -> BoxFuture<'a, Vec<Vec<u8>>> {
         Box::pin(async { s3::authorities(None) })
     }
+    /// Bytes of an unfinished put of this object that the store has acknowledged: of a large one there may be parts.
+    fn acknowledged(&self, _: &Key) -> u64 {
+        0
+    }
     /// Bytes that have left for the store since it was opened, headers and repetitions included, where that is known.
     fn bytes_sent(&self) -> Option<u64> {
         None

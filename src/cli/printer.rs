@@ -32,6 +32,45 @@ struct Stage {
     began: Instant,
     said: Instant,
     bar: Option<ProgressBar>,
+    pace: Pace,
+}
+
+/// How fast something goes now: over the last one to two minutes, longer where nothing is told for longer. A link is not what it was an hour
+/// ago, and what was there at the beginning took no time.
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    /// Seconds since the beginning, and what was done then.
+    from: (f64, f64),
+    next: (f64, f64),
+}
+
+impl Pace {
+    const STEP_S: f64 = 60.0;
+
+    fn new(at_s: f64, done: f64) -> Pace {
+        Pace { from: (at_s, done), next: (at_s, done) }
+    }
+
+    /// What is done in a second, now that so much is.
+    fn rate(&mut self, at_s: f64, done: f64) -> f64 {
+        let rate = (done - self.from.1).max(0.0) / (at_s - self.from.0).max(0.001);
+        if at_s - self.next.0 >= Self::STEP_S && done > self.next.1 {
+            (self.from, self.next) = (self.next, (at_s, done));
+        }
+        rate
+    }
+}
+
+/// How long the rest takes, for people; nothing where nobody can say.
+fn rest(left: f64, rate: f64) -> Option<String> {
+    let seconds = left.max(0.0) / rate;
+    let minutes = (seconds / 60.0).round();
+    match seconds {
+        s if !s.is_finite() || s > 1e7 => None,
+        s if s < 120.0 => Some(format!("{s:.0} s")),
+        _ if minutes < 120.0 => Some(format!("{minutes:.0} min")),
+        _ => Some(format!("{:.0} h {:.0} min", (minutes / 60.0).floor(), minutes % 60.0)),
+    }
 }
 
 impl Printer {
@@ -140,20 +179,22 @@ impl Printer {
                 Talk::Bars(bars) => Some(bars.add(bar(task, stage, unit))),
                 _ => None,
             },
+            pace: Pace::new(0.0, done),
         });
-        let elapsed = entry.began.elapsed().as_secs_f64();
+        let per_s = entry.pace.rate(entry.began.elapsed().as_secs_f64(), done);
+        let left = rest(total - done, per_s);
         let (scale, rate) = match unit {
             // Bars count in milliseconds of media.
-            Unit::MediaSeconds => (1000.0, format!("{:.1}x", done / elapsed.max(0.001))),
-            Unit::Bytes => (1.0, format!("{}/s", crate::units::Bytes((done / elapsed.max(0.001)) as u64))),
+            Unit::MediaSeconds => (1000.0, format!("{per_s:.1}x of real time")),
+            Unit::Bytes => (1.0, format!("{}/s", crate::units::Bytes(per_s as u64))),
         };
         if let Some(bar) = &entry.bar {
             bar.set_length((total * scale) as u64);
             bar.set_position((done * scale) as u64);
-            bar.set_message(rate);
+            bar.set_message(left.map_or(rate.clone(), |left| format!("{rate}, {left} left")));
         } else if matches!(self.talk, Talk::Plain) && entry.said.elapsed() >= Duration::from_secs(10) {
             entry.said = now;
-            let left = if done > 0.0 { format!(", about {:.0} s left", elapsed * (total - done).max(0.0) / done) } else { String::new() };
+            let left = left.map_or(String::new(), |left| format!(", about {left} left"));
             let percent = if total > 0.0 { 100.0 * done / total } else { 0.0 };
             drop(stages);
             self.stderr(&format!("{task}: {stage} {percent:.0} % ({rate}{left})"));
@@ -171,8 +212,8 @@ impl Printer {
 
 fn bar(task: &str, stage: &str, unit: Unit) -> ProgressBar {
     let template = match unit {
-        Unit::MediaSeconds => "{prefix} {wide_bar:.cyan/blue} {percent:>3} % {msg} of real time, {eta} left",
-        Unit::Bytes => "{prefix} {wide_bar:.cyan/blue} {bytes}/{total_bytes} {msg}, {eta} left",
+        Unit::MediaSeconds => "{prefix} {wide_bar:.cyan/blue} {percent:>3} % {msg}",
+        Unit::Bytes => "{prefix} {wide_bar:.cyan/blue} {bytes}/{total_bytes} {msg}",
     };
     let style = ProgressStyle::with_template(template).expect("the template is a constant");
     ProgressBar::new(0).with_style(style).with_prefix(format!("{task}: {stage}"))
@@ -189,6 +230,57 @@ impl Progress for Printer {
             Event::Note { message } => self.stderr(&message),
             Event::Progress { task, stage, done, total, unit } => self.progress(&task, &stage, done, total, unit),
             Event::Done { task, stage, seconds } => self.done(&task, &stage, seconds),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rest_is_told_from_the_last_two_minutes() {
+        // 100 a second for an hour, then 10: what was quick does not count for long.
+        let (mut pace, mut done) = (Pace::new(0.0, 0.0), 0.0);
+        for second in 1..=3600 {
+            done += 100.0;
+            pace.rate(f64::from(second), done);
+        }
+        for second in 3601..=3660 {
+            done += 10.0;
+            let rate = pace.rate(f64::from(second), done);
+            assert!(rate > 10.0, "half of it is of before");
+        }
+        let after = |pace: &mut Pace, s: i32, done: f64| pace.rate(f64::from(s), done);
+        for second in 3661..=3721 {
+            done += 10.0;
+            pace.rate(f64::from(second), done);
+        }
+        done += 10.0;
+        assert_eq!(after(&mut pace, 3722, done).round(), 10.0);
+        // Nothing for ten minutes: slower by and by, and no rate of nothing.
+        let still = after(&mut pace, 4322, done);
+        assert!(0.0 < still && still < 2.0, "{still}");
+    }
+
+    #[test]
+    fn what_was_there_at_the_beginning_took_no_time() {
+        let mut pace = Pace::new(0.0, 1e9);
+        assert_eq!(pace.rate(10.0, 1e9 + 50.0), 5.0);
+        assert_eq!(pace.rate(11.0, 1e9 - 50.0), 0.0, "an upload that begins anew");
+    }
+
+    #[test]
+    fn the_rest_is_for_people() {
+        for (left, rate, told) in [
+            (100.0, 2.0, Some("50 s")),
+            (0.0, 0.0, None),
+            (7000.0, 1.0, Some("117 min")),
+            (12_000.0, 1.0, Some("3 h 20 min")),
+            (10.0, 0.0, None),
+            (-3.0, 1.0, Some("0 s")),
+        ] {
+            assert_eq!(rest(left, rate).as_deref(), told, "{left} at {rate}");
         }
     }
 }

@@ -86,6 +86,9 @@ impl Store for Beside<'_> {
     fn authorities<'a>(&'a self) -> BoxFuture<'a, Vec<Vec<u8>>> {
         self.store.authorities()
     }
+    fn acknowledged(&self, key: &Key) -> u64 {
+        self.store.acknowledged(key)
+    }
     fn bytes_sent(&self) -> Option<u64> {
         self.store.bytes_sent()
     }

@@ -78,8 +78,7 @@ impl<'a> Lock<'a> {
         let lock = Lock { held: Some(held), course: course.to_string(), clock };
         if clock.now() - looked > SETTLE {
             lock.release().await?;
-            return Err(Error::new(Kind::Unavailable, format!("the link is too slow just now to lock the course \"{course}\" safely"))
-                .hint("run the same command again: what was sent is kept"));
+            return Err(slow(course));
         }
         clock.sleep(SETTLE).await;
         lock.check().await?;
@@ -100,14 +99,18 @@ impl<'a> Lock<'a> {
     /// Does what nobody else may do at the same time, for as long as the lock is sure to be ours.
     pub async fn bound<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         let Some(held) = &self.held else { return work.await };
-        let mut work = pin!(work);
+        let (mut work, mut begun) = (pin!(work), false);
         loop {
             let by_wall = Duration::from_secs(held.expires_s.saturating_sub(now_s(self.clock)));
             let left = held.expires.saturating_sub(self.clock.now()).min(by_wall).saturating_sub(MARGIN);
+            if left.is_zero() && !begun {
+                return Err(slow(&self.course));
+            }
             if left.is_zero() {
                 held.unsettled.store(true, Ordering::Relaxed);
                 return Err(unknown(&self.course));
             }
+            begun = true;
             if let Ok(done) = tokio::time::timeout(left.min(LOOK), &mut work).await {
                 return done;
             }
@@ -132,6 +135,11 @@ async fn read(store: &dyn Store, key: &Key) -> Result<Option<Note>> {
 fn busy(course: &str, seconds: u64) -> Error {
     Error::new(Kind::Conflict, format!("somebody else is publishing the course \"{course}\" at this moment"))
         .hint(format!("nothing is lost: run the same command again in {} s", seconds.clamp(10, 2 * EXPIRES.as_secs())))
+}
+
+fn slow(course: &str) -> Error {
+    Error::new(Kind::Unavailable, format!("the link is too slow just now to lock the course \"{course}\" safely"))
+        .hint("run the same command again: what was sent is kept")
 }
 
 /// The answer to a flip that was let go of.
@@ -252,6 +260,17 @@ mod tests {
         let lock = Lock::take(&store, "c", &clock).await.unwrap();
         Head::of(&store, "c").await.unwrap().flip(&store, &pointer, &lock).await.unwrap();
         lock.release().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn under_a_lock_that_is_nearly_over_nothing_is_begun() {
+        let (store, clock) = (Careless::default(), TestClock::default());
+        let lock = Lock::take(&store, "c", &clock).await.unwrap();
+        clock.advance(EXPIRES - SETTLE - MARGIN);
+        let e = Head::of(&store, "c").await.unwrap().flip(&store, &pointer(), &lock).await.unwrap_err();
+        assert!(e.kind() == Kind::Unavailable && e.report().contains("too slow"), "{}", e.report());
+        lock.release().await.unwrap();
+        assert!(store.list("").await.unwrap().is_empty(), "no pointer, and the lock is given back");
     }
 
     fn pointer() -> Current {

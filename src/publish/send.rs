@@ -4,7 +4,7 @@
 use super::blobs::{Content, Known, Parcel, Sent, room};
 use crate::error::Result;
 use crate::progress::{Ctx, Event, Unit};
-use crate::store::{Body, BoxFuture, Caching, Precondition, Store};
+use crate::store::{Body, BoxFuture, Caching, Key, Precondition, Store};
 use futures_util::StreamExt;
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -22,24 +22,26 @@ pub(super) struct Sending<'a> {
     /// What progress calls it.
     task: &'a str,
     began: Instant,
-    /// What the store had sent before.
-    before: Option<u64>,
+    /// What is sent takes its time.
+    far: bool,
     state: Mutex<State<'a>>,
 }
 
 struct State<'a> {
     known: &'a mut Known,
     sent: &'a mut Sent,
-    /// Keys that are on their way: two lectures may have the same bytes.
-    under_way: BTreeSet<String>,
+    /// Keys that somebody sends or has sent: two lectures may have the same bytes.
+    taken: BTreeSet<String>,
+    /// Those of them that are not there yet.
+    under_way: BTreeSet<Key>,
     total: u64,
     done: u64,
 }
 
 impl<'a> Sending<'a> {
     pub fn new(store: &'a dyn Store, known: &'a mut Known, sent: &'a mut Sent, task: &'a str, ctx: &'a Ctx) -> Sending<'a> {
-        let state = Mutex::new(State { known, sent, under_way: BTreeSet::new(), total: 0, done: 0 });
-        Sending { store, ctx, task, began: Instant::now(), before: store.bytes_sent(), state }
+        let state = Mutex::new(State { known, sent, taken: BTreeSet::new(), under_way: BTreeSet::new(), total: 0, done: 0 });
+        Sending { store, ctx, task, began: Instant::now(), far: store.bytes_sent().is_some(), state }
     }
 
     /// How many lectures may be under way at once.
@@ -76,7 +78,7 @@ impl<'a> Sending<'a> {
             let state = &mut *self.state();
             let mut missing = Vec::new();
             for (object, content) in parcels {
-                if !state.known.has(object) && state.under_way.insert(object.key.clone()) {
+                if !state.known.has(object) && state.taken.insert(object.key.clone()) {
                     missing.push((object.key()?, object, content));
                 }
             }
@@ -96,8 +98,10 @@ impl<'a> Sending<'a> {
             };
             puts.push(Box::pin(async move {
                 self.ctx.check()?;
+                self.state().under_way.insert(key.clone());
                 self.store.put(&key, body, Caching::Immutable, Precondition::None).await?;
                 let state = &mut *self.state();
+                state.under_way.remove(&key);
                 state.known.add(object);
                 state.sent.add(object.bytes);
                 state.done += object.bytes;
@@ -113,23 +117,23 @@ impl<'a> Sending<'a> {
                     None => return Ok(()),
                     Some(put) => put?,
                 },
-                _ = tick.tick(), if self.before.is_some() => {}
+                _ = tick.tick(), if self.far => {}
             }
             self.tell();
         }
     }
 
     fn tell(&self) {
+        // What the store says that it has, of large objects by their parts. What has left may be lost and go again.
         let (done, total) = {
             let state = self.state();
-            (state.done, state.total)
+            let parts: u64 = state.under_way.iter().map(|key| self.store.acknowledged(key)).sum();
+            (state.done + parts, state.total)
         };
-        // Of a large object on a slow link one wants to see something before it is all there.
-        let left = self.store.bytes_sent().zip(self.before).map_or(0, |(now, before)| now - before);
         self.ctx.progress.event(Event::Progress {
             task: self.task.into(),
             stage: "sending".into(),
-            done: done.max(left).min(total) as f64,
+            done: done.min(total) as f64,
             total: total as f64,
             unit: Unit::Bytes,
         });
@@ -141,5 +145,79 @@ impl<'a> Sending<'a> {
             let seconds = self.began.elapsed().as_secs_f64();
             self.ctx.progress.event(Event::Done { task: self.task.into(), stage: "sending".into(), seconds });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::Object;
+    use crate::progress::Progress;
+    use crate::store::mem::MemStore;
+    use crate::store::{Listed, Meta};
+    use crate::units::Digest;
+    use std::ops::Range;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    /// Far away: sends a lot that is no part of it, and has acknowledged three bytes of what is on its way, until it is asked.
+    #[derive(Default)]
+    struct Far(MemStore, AtomicU64, tokio::sync::Notify);
+    impl Store for Far {
+        fn describe(&self) -> String {
+            "far".into()
+        }
+        fn get<'a>(&'a self, key: &'a Key, range: Option<Range<u64>>) -> BoxFuture<'a, Vec<u8>> {
+            self.0.get(key, range)
+        }
+        fn head<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Option<Meta>> {
+            self.0.head(key)
+        }
+        fn put<'a>(&'a self, key: &'a Key, body: Body<'a>, caching: Caching, when: Precondition) -> BoxFuture<'a, Meta> {
+            Box::pin(async move {
+                self.2.notified().await;
+                self.0.put(key, body, caching, when).await
+            })
+        }
+        fn list<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Vec<Listed>> {
+            self.0.list(prefix)
+        }
+        fn delete<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, ()> {
+            self.0.delete(key)
+        }
+        fn tidy<'a>(&'a self) -> BoxFuture<'a, u64> {
+            self.0.tidy()
+        }
+        fn acknowledged(&self, _: &Key) -> u64 {
+            self.2.notify_one();
+            3
+        }
+        fn bytes_sent(&self) -> Option<u64> {
+            Some(self.1.fetch_add(1000, Ordering::Relaxed))
+        }
+    }
+
+    #[derive(Default)]
+    struct Told(Mutex<Vec<f64>>);
+    impl Progress for Told {
+        fn event(&self, event: Event) {
+            if let Event::Progress { done, .. } = event {
+                self.0.lock().unwrap().push(done);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_told_as_done_is_acknowledged() {
+        let (store, told) = (Far::default(), Arc::new(Told::default()));
+        let ctx = Ctx { progress: told.clone(), ..Ctx::silent() };
+        let (mut known, mut sent) = (Known::of(&store).await.unwrap(), Sent::default());
+        let bytes = b"0123456789".to_vec();
+        let sha256 = Digest::of(&bytes);
+        let object = Object { key: format!("blobs/{}/{sha256}.mp4", &sha256.to_string()[..2]), sha256, bytes: 10 };
+        let sending = Sending::new(&store, &mut known, &mut sent, "c", &ctx);
+        sending.send(&[(object, Content::Bytes(bytes))]).await.unwrap();
+        assert_eq!(*told.0.lock().unwrap(), [3.0, 10.0]);
+        sending.end();
     }
 }

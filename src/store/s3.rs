@@ -345,6 +345,9 @@ impl Store for S3Store {
     fn authorities<'a>(&'a self) -> BoxFuture<'a, Vec<Vec<u8>>> {
         Box::pin(async move { authorities(self.live().await?.access.ca_bundle.as_deref()) })
     }
+    fn acknowledged(&self, key: &Key) -> u64 {
+        self.live.get().map_or(0, |live| live.acknowledged(&live.full(key)))
+    }
     fn bytes_sent(&self) -> Option<u64> {
         Some(self.meter.sent.load(Ordering::Relaxed))
     }

@@ -25,9 +25,10 @@ use aws_smithy_runtime_api::client::interceptors::{Intercept, dyn_dispatch_hint}
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::ConfigBag;
+use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What is kept beside an object's bytes.
 #[derive(Debug, Clone)]
@@ -71,6 +72,8 @@ pub struct Live {
     pub ctx: Ctx,
     /// Where journals of large uploads are.
     pub journals: PathBuf,
+    /// Of large objects that are on their way, by whole key: bytes of the parts that the service has.
+    parts: Mutex<HashMap<String, u64>>,
     /// The service has refused SHA-256 checksums: Content-MD5 alone.
     md5_only: AtomicBool,
 }
@@ -103,6 +106,7 @@ impl Live {
             retry: Retry::new(None, Arc::new(SystemClock)),
             ctx,
             journals,
+            parts: Mutex::default(),
             md5_only: AtomicBool::new(false),
         })
     }
@@ -147,6 +151,21 @@ impl Live {
         when: &Precondition,
     ) -> Result<Option<String>, Failure> {
         self.with_checksums(|sha256| self.put_once(name, payload, sums, labels, when, sha256)).await
+    }
+
+    /// What [`Store::acknowledged`](crate::store::Store::acknowledged) tells.
+    pub fn acknowledged(&self, name: &str) -> u64 {
+        self.parts(|parts| parts.get(name).copied().unwrap_or_default())
+    }
+
+    /// Counts bytes of parts that the service has, from these on; until what is given is dropped.
+    pub fn count_parts(&self, name: &str, have: u64) -> Counted<'_> {
+        self.parts(|parts| parts.insert(name.to_string(), have));
+        Counted { live: self, name: name.to_string() }
+    }
+
+    fn parts<T>(&self, work: impl FnOnce(&mut HashMap<String, u64>) -> T) -> T {
+        work(&mut self.parts.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Whether SHA-256 checksums are sent: until the service refuses them.
@@ -226,6 +245,24 @@ impl Live {
             Some(Sse::Aes256) => (Some(ServerSideEncryption::Aes256), None),
             Some(Sse::Kms(key)) => (Some(ServerSideEncryption::AwsKms), key.clone()),
         }
+    }
+}
+
+/// See [`Live::count_parts`].
+pub struct Counted<'a> {
+    live: &'a Live,
+    name: String,
+}
+
+impl Counted<'_> {
+    pub fn add(&self, bytes: u64) {
+        self.live.parts(|parts| *parts.entry(self.name.clone()).or_default() += bytes);
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.live.parts(|parts| parts.remove(&self.name));
     }
 }
 

@@ -179,16 +179,19 @@ impl Upload<'_> {
     /// Sends what is missing, a few parts side by side, and puts all together.
     async fn run(&self, journal: &Journal, note: Note, when: &Precondition) -> Result<Option<String>, Failure> {
         let missing: Vec<_> = self.spans().filter(|(n, ..)| !note.parts.contains_key(n)).collect();
+        let lacking: u64 = missing.iter().map(|(_, span, _)| span.len()).sum();
+        let counted = self.live.count_parts(self.name, self.target.bytes - lacking);
         let note = Mutex::new(note);
         let upload_id = with(&note, |n| n.upload_id.clone());
         type Sending<'a> = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send + 'a>>;
         let mut parts: Vec<Sending<'_>> = Vec::new();
         for (number, span, sums) in missing {
-            let (note, upload_id) = (&note, &upload_id);
+            let (note, upload_id, counted) = (&note, &upload_id, &counted);
             parts.push(Box::pin(async move {
                 let lane = self.live.lanes.enter().await;
                 let etag = self.part(upload_id, number, &span, sums).await?;
                 lane.done(span.len());
+                counted.add(span.len());
                 let noted = with(note, |n| {
                     n.parts.insert(number, etag);
                     n.clone()

@@ -139,6 +139,37 @@ async fn a_large_object_goes_on_where_it_was_stopped() {
     assert_eq!((bench.uploads(), store.head(&key("blobs/film.mp4")).await.unwrap().unwrap().bytes), (0, bytes));
 }
 
+/// What progress is told from: parts that the service has, those of an earlier run included.
+#[tokio::test]
+async fn of_a_large_object_on_its_way_the_parts_that_are_there_are_told() {
+    let bench = Bench::new().await;
+    let path = bench.dir.path().join("film");
+    let (sha256, bytes) = film(&path, 32_000_000);
+    *bench.manners.budget.lock().unwrap() = Some(4);
+    let store = bench.one_by_one();
+    assert!(put_film(&store, &path, sha256, bytes).await.is_err());
+    let film = key("blobs/film.mp4");
+    assert_eq!(store.acknowledged(&film), 0, "it is not on its way");
+    *bench.manners.budget.lock().unwrap() = None;
+    let mut told = vec![0];
+    let watching = async {
+        loop {
+            let now = store.acknowledged(&film);
+            if told.last() != Some(&now) {
+                told.push(now);
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        put = put_film(&store, &path, sha256, bytes) => drop(put.unwrap()),
+        () = watching => {}
+    }
+    assert!(told.len() > 2 && told[1] == 4 * (5 << 20), "{told:?}");
+    assert!(told.is_sorted() && told.last().is_some_and(|n| *n <= bytes), "{told:?}");
+    assert_eq!(store.acknowledged(&film), 0);
+}
+
 /// A link that does not get a part through, and a right that is taken away for an hour, are no fault of the upload.
 #[tokio::test]
 async fn what_was_acknowledged_outlives_a_run_that_fails_again() {
