@@ -38,6 +38,7 @@ use errors::{Again, Failure};
 use live::{Labels, Live, PLAIN_BYTES, Refused};
 pub use net::authorities;
 use net::Meter;
+pub use net::authorities;
 use pace::Pace;
 use place::{Access, Place};
 use std::ops::Range;
