@@ -179,11 +179,7 @@ impl Upload<'_> {
     /// Sends what is missing, a few parts side by side, and puts all together.
     async fn run(&self, journal: &Journal, note: Note, when: &Precondition) -> Result<Option<String>, Failure> {
         let missing: Vec<_> = self.spans().filter(|(n, ..)| !note.parts.contains_key(n)).collect();
-<<<<<<< HEAD
-        let lacking: u64 = missing.iter().map(|(_, span, _)| span.len() as u64).sum();
-=======
         let lacking: u64 = missing.iter().map(|(_, span, _)| span.len()).sum();
->>>>>>> h4-a
         let counted = self.live.count_parts(self.name, self.target.bytes - lacking);
         let note = Mutex::new(note);
         let upload_id = with(&note, |n| n.upload_id.clone());
@@ -195,11 +191,7 @@ impl Upload<'_> {
                 let lane = self.live.lanes.enter().await;
                 let etag = self.part(upload_id, number, &span, sums).await?;
                 lane.done(span.len());
-<<<<<<< HEAD
-                counted.add(span.len() as u64);
-=======
                 counted.add(span.len());
->>>>>>> h4-a
                 let noted = with(note, |n| {
                     n.parts.insert(number, etag);
                     n.clone()
