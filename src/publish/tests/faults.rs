@@ -56,6 +56,44 @@ async fn any_fault_at_any_operation_is_healed_by_running_again() {
     }
 }
 
+/// Lets nobody write the scripts of pages.
+struct NoScripts(MemStore);
+
+impl Store for NoScripts {
+    fn describe(&self) -> String {
+        "without rights".into()
+    }
+    fn get<'a>(&'a self, key: &'a Key, range: Option<std::ops::Range<u64>>) -> BoxFuture<'a, Vec<u8>> {
+        self.0.get(key, range)
+    }
+    fn head<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Option<crate::store::Meta>> {
+        self.0.head(key)
+    }
+    fn put<'a>(&'a self, key: &'a Key, body: Body<'a>, caching: Caching, when: Precondition) -> BoxFuture<'a, crate::store::Meta> {
+        match key.as_str().starts_with("app-") {
+            true => Box::pin(async { Err(Error::new(Kind::Denied, "not allowed")) }),
+            false => self.0.put(key, body, caching, when),
+        }
+    }
+    fn list<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Vec<crate::store::Listed>> {
+        self.0.list(prefix)
+    }
+    fn delete<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, ()> {
+        self.0.delete(key)
+    }
+    fn tidy<'a>(&'a self) -> BoxFuture<'a, u64> {
+        self.0.tidy()
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_allowed_is_told_before_anything_is_encoded() {
+    let (studio, store) = (studio(), NoScripts(MemStore::default()));
+    assert_eq!(studio.publish(&store).await.unwrap_err().kind(), Kind::Denied);
+    assert_eq!(studio.encoder.asked(), [""; 0]);
+    assert!(store.0.snapshot().keys().all(|key| !key.as_str().starts_with("intents/")), "he has gone");
+}
+
 /// Fifty publishers who vanish in the middle of an operation, some of them twice.
 #[tokio::test]
 async fn a_publisher_who_vanishes_leaves_nothing_that_the_next_cannot_finish() {
