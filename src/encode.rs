@@ -132,6 +132,17 @@ impl Encode {
         Ok(plan)
     }
 
+    /// The plan, and where its package lies complete in the work directory.
+    pub async fn expected(&self, work: &WorkDir, ctx: &Ctx) -> Result<(Plan, Option<PathBuf>)> {
+        let plan = self.plan(work, ctx).await?.plan;
+        let dir = work.plan(&plan.work).join(place(Part::Whole));
+        crate::offload::blocking(move || {
+            let there = commit::already_there(&dir, &plan)?.is_some();
+            Ok((plan, there.then_some(dir)))
+        })
+        .await
+    }
+
     /// The whole way to a package at `out`, or in the plan's work directory. What an earlier run finished is used.
     pub async fn run(&self, work: &WorkDir, out: Option<&Path>, ctx: &Ctx) -> Result<Done> {
         out.map(|out| commit::refuse_foreign(out, &self.recordings)).transpose()?;

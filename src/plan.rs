@@ -106,6 +106,10 @@ impl Plan {
     pub fn segments(&self) -> usize {
         self.boundaries.len().saturating_sub(1)
     }
+    /// Files and bytes of the package that it is going to be, with so many captions: roughly.
+    pub fn package(&self, captions: usize) -> (u64, u64) {
+        predict::package(self, captions)
+    }
     /// Start and end of segment `i`.
     pub fn segment(&self, i: usize) -> (MediaTime, MediaTime) {
         (self.boundaries[i], self.boundaries[i + 1])

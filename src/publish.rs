@@ -95,6 +95,14 @@ pub struct Packed {
     pub hold: Box<dyn Send + Sync>,
 }
 
+/// What encoding a lecture is going to give.
+pub enum Expected {
+    /// A package that is complete here, in this directory.
+    Package(PathBuf),
+    /// Nothing is encoded yet: what is predicted of it.
+    About(Sent),
+}
+
 /// Makes packages; `publish` knows nothing of how.
 pub trait Encoder: Send + Sync {
     /// What the lecture would be encoded from, without encoding it: decides whether it has to be.
@@ -106,6 +114,8 @@ pub trait Encoder: Send + Sync {
     fn floor<'a>(&'a self, request: &'a LectureRequest) -> BoxFuture<'a, Option<Packed>>;
     /// The promises that the lecture is going to break, without encoding it; sentences.
     fn foresee<'a>(&'a self, request: &'a LectureRequest) -> BoxFuture<'a, Vec<String>>;
+    /// What there will be to send of the lecture, without encoding it.
+    fn expect<'a>(&'a self, request: &'a LectureRequest) -> BoxFuture<'a, Expected>;
 }
 
 /// How to publish.

@@ -32,9 +32,14 @@ impl WorkDir {
         &self.root
     }
 
+    /// The directory of one plan, to look into; whoever writes there takes it first ([`WorkDir::claim`]).
+    pub fn plan(&self, plan: &Digest) -> PathBuf {
+        self.root.join("plans").join(plan.to_string())
+    }
+
     /// Takes the directory of one plan for this process alone; waits, and says so, while another holds it.
     pub async fn claim(&self, plan: &Digest, ctx: &Ctx) -> Result<Claim> {
-        claim(&self.root.join("plans").join(plan.to_string()), ctx).await
+        claim(&self.plan(plan), ctx).await
     }
 }
 

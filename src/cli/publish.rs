@@ -109,16 +109,20 @@ fn would(forecast: &Forecast) -> String {
     let sent = format!("would send {} files, {}; {} objects are there", forecast.objects, Bytes(forecast.bytes), forecast.objects_known);
     let mut lines = vec![format!("{}: {sent}", forecast.course)];
     if !forecast.encode.is_empty() {
-        lines[0] = format!("{}: would encode {} first, then send what that gives", forecast.course, forecast.encode.join(", "));
+        let gives = match forecast.predicted_objects {
+            0 => "what that gives is complete here already".to_string(),
+            n => format!("which is predicted to give {n} files, {}", Bytes(forecast.predicted_bytes)),
+        };
+        lines[0] = format!("{}: would encode {} first, {gives}", forecast.course, forecast.encode.join(", "));
         if forecast.objects > 0 {
-            lines.push(format!("and {} other files, {}", forecast.objects, Bytes(forecast.bytes)));
+            lines.push(format!("would send {} files that are known, {}", forecast.objects, Bytes(forecast.bytes)));
         }
     }
     for (id, told) in &forecast.broken {
         lines.push(format!("{id} would break what its profile promises: {}", told.join("; ")));
     }
     if let Some(seconds) = forecast.uplink_s {
-        let what = if forecast.encode.is_empty() { "at that rate" } else { "at that rate, without what is to be encoded" };
+        let what = if forecast.predicted_bytes == 0 { "at that rate" } else { "at that rate, as predicted" };
         lines.push(format!("{} {what}", MediaTime::from_seconds(seconds)));
     }
     lines.join("\n")

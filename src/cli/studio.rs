@@ -7,7 +7,7 @@ use crate::manifest::{Recording, Source};
 use crate::pipeline::Fragments;
 use crate::profile::Profile;
 use crate::progress::Ctx;
-use crate::publish::{Encoder, LectureRequest, Packed};
+use crate::publish::{Encoder, Expected, LectureRequest, Packed, Sent};
 use crate::store::BoxFuture;
 use crate::workdir::WorkDir;
 
@@ -68,6 +68,14 @@ impl Encoder for Studio {
             }
             let lecture = crate::replay::of_plan(&plan)?;
             Ok(crate::replay::broken(&lecture, &plan.profile.promises))
+        })
+    }
+
+    fn expect<'a>(&'a self, request: &'a LectureRequest) -> BoxFuture<'a, Expected> {
+        Box::pin(async move {
+            let (plan, complete) = self.asked(request)?.expected(&self.work, &self.ctx).await?;
+            let (objects, bytes) = plan.package(request.captions.len());
+            Ok(complete.map_or(Expected::About(Sent { objects, bytes }), Expected::Package))
         })
     }
 }

@@ -139,3 +139,25 @@ pub fn predict(plan: &mut Plan, sources: &[Source]) {
     }
     plan.predicted_cpu_s = (cpu * 10.0).round() / 10.0;
 }
+
+/// A still of a slide: most have 10 to 45 kB.
+const STILL: u64 = 30_000;
+/// What playlists and package.json say of a segment of one rendition.
+const SAID: u64 = 300;
+
+/// Files and bytes of a package: rungs and voices with their playlists, `floor.mp4`, stills, texts.
+pub(super) fn package(plan: &Plan, captions: usize) -> (u64, u64) {
+    let (rungs, slides, captions) = (plan.rungs.len() as u64, plan.slides.len() as u64, captions as u64);
+    let sound = |rate: crate::units::Bitrate| (plan.duration().seconds() * rate.bps() as f64 / 8.0) as u64;
+    let (opus, aac) = match plan.voice {
+        true => (sound(plan.profile.voice.opus.bitrate), sound(plan.profile.voice.aac.bitrate)),
+        false => (0, 0),
+    };
+    let floor = plan.rungs.first().map_or(0, |r| r.predicted_bytes) + aac;
+    let pictures: u64 = plan.rungs.iter().map(|r| r.predicted_bytes).sum();
+    let voices = if plan.voice { 2 } else { 0 };
+    // Of a rung its film and two playlists, of the others a file and a playlist; the master, the floor's, package.json.
+    let files = 3 * rungs + 2 * (voices + captions) + slides + 4;
+    let texts = SAID * plan.segments() as u64 * (rungs + voices);
+    (files, pictures + opus + aac + floor + slides * STILL + texts)
+}

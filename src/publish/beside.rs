@@ -2,6 +2,8 @@
 //! of 300 ms need not be asked for what it has just carried.
 
 use super::blobs::{Content, Parcel};
+use crate::error::ResultExt;
+use crate::offload::blocking;
 use crate::store::{Body, BoxFuture, Caching, Conditions, Key, Listed, Meta, Precondition, Store};
 use crate::units::Digest;
 use std::collections::HashMap;
@@ -22,13 +24,17 @@ impl<'a> Beside<'a> {
     }
 
     /// `None` where it is not here, or not here any more: another process may make room in the work directory.
-    fn read(&self, key: &Key, range: Option<Range<u64>>) -> Option<Vec<u8>> {
+    async fn read(&self, key: &Key, range: Option<Range<u64>>) -> Option<Vec<u8>> {
         let (object, content) = self.here.get(key.as_str())?;
         match content {
             Content::Bytes(bytes) => Some(clip(bytes, range)),
             Content::File(path) if object.bytes <= MOST => {
-                let bytes = std::fs::read(path).ok()?;
-                (Digest::of(&bytes) == object.sha256).then(|| clip(&bytes, range))
+                let (path, sha256) = (path.clone(), object.sha256);
+                let read = blocking(move || {
+                    let bytes = std::fs::read(&path).doing(|| format!("cannot read {}", path.display()))?;
+                    Ok((Digest::of(&bytes) == sha256).then(|| clip(&bytes, range)))
+                });
+                read.await.ok().flatten()
             }
             Content::File(_) => None,
         }
@@ -45,10 +51,12 @@ impl Store for Beside<'_> {
         self.store.describe()
     }
     fn get<'a>(&'a self, key: &'a Key, range: Option<Range<u64>>) -> BoxFuture<'a, Vec<u8>> {
-        match self.read(key, range.clone()) {
-            Some(bytes) => Box::pin(async { Ok(bytes) }),
-            None => self.store.get(key, range),
-        }
+        Box::pin(async move {
+            match self.read(key, range.clone()).await {
+                Some(bytes) => Ok(bytes),
+                None => self.store.get(key, range).await,
+            }
+        })
     }
     fn head<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Option<Meta>> {
         self.store.head(key)

@@ -23,7 +23,7 @@ pub(super) const PUBLISHER_LIVES: Duration = Duration::from_secs(7 * 86_400);
 /// ... and a deleter. He renews his, and stops by himself when he could not in time.
 pub(super) const DELETER_LIVES: Duration = Duration::from_secs(15 * 60);
 
-/// How old a publisher's intent may become before it is renewed.
+/// How old a publisher's intent may become before it is renewed where it has nothing new to say.
 const RENEWED: Duration = Duration::from_secs(3600);
 
 /// How long between two looks at whether a deleter is done.
@@ -157,9 +157,18 @@ impl<'a> Held<'a> {
         Ok((now, read(self.store, listed.into_iter().filter(|l| l.key != self.key).collect(), now).await?))
     }
 
-    /// To be called before every lecture is sent: sending may take days.
-    pub async fn still_publishing(&mut self) -> Result<()> {
-        match self.ctx.clock.now().saturating_sub(self.renewed) > RENEWED {
+    /// To be called before every lecture is sent, with its objects: sending may take days, and what the store has of them
+    /// already may be as old as nobody else's.
+    pub async fn still_publishing<'k>(&mut self, keys: impl Iterator<Item = &'k str>) -> Result<()> {
+        let mut more = false;
+        if let Purpose::Publish { objects, .. } = &mut self.purpose {
+            let mut all: BTreeSet<String> = std::mem::take(objects).into_iter().collect();
+            for key in keys {
+                more |= all.insert(key.to_string());
+            }
+            *objects = all.into_iter().collect();
+        }
+        match more || self.ctx.clock.now().saturating_sub(self.renewed) > RENEWED {
             true => self.renew().await,
             false => Ok(()),
         }

@@ -133,8 +133,12 @@ impl<'a> Job<'a> {
     async fn run(&mut self, encoder: &dyn Encoder, intent: &mut Held<'_>, told: &mut (dyn FnMut(&Published) + Send)) -> Result<Published> {
         let store = self.store;
         // What a release asks of the store, and pages of all courses need, is under way while lectures are sent. Where it failed,
-        // both are asked once more when they are needed, which may be hours later.
-        let ahead = async { tokio::join!(store.conditions(), site::assets(store)).1.unwrap_or_default() };
+        // both are asked once more when they are needed, which may be hours later; what would fail then, too, ends it now.
+        let ahead = async {
+            let (conditions, assets) = tokio::join!(store.conditions(), site::assets(store));
+            forgiven(conditions)?;
+            Ok::<_, Error>(forgiven(assets)?.unwrap_or_default())
+        };
         let first = async {
             let floors = self.floors(encoder, intent).await?;
             if floors.is_empty() {
@@ -142,8 +146,20 @@ impl<'a> Job<'a> {
             }
             Ok::<_, Error>(floors)
         };
-        let (floors, assets) = tokio::join!(first, ahead);
-        let floors = floors?;
+        let (floors, assets) = {
+            let (mut first, mut ahead) = (pin!(first), pin!(ahead));
+            tokio::select! {
+                biased;
+                assets = &mut ahead => {
+                    let assets = assets?;
+                    (first.await?, assets)
+                }
+                floors = &mut first => {
+                    let assets = ahead.await;
+                    (floors?, assets?)
+                }
+            }
+        };
         (self.sent.objects, self.sent.bytes) = (self.sent.objects + assets.objects, self.sent.bytes + assets.bytes);
         if !floors.is_empty() {
             let release = self.release(intent).await?;
@@ -154,6 +170,8 @@ impl<'a> Job<'a> {
                 return Err(state::overtaken(&self.course.id));
             }
             self.before = Some(release);
+            // The pointer has moved, and with it what the intent holds for: encoding and sending go on for hours.
+            intent.change(Purpose::publish(&self.content(), self.head.version(), self.before.as_ref())).await?;
             (self.sent, self.blobs_sent) = (Sent::default(), 0);
             self.each(encoder, intent, Stage::Full).await?;
         }
@@ -185,22 +203,13 @@ impl<'a> Job<'a> {
             ctx.check()?;
             let id = decided.lecture.id.clone();
             // What cannot be sent is told when this lecture is made: its work is kept.
-            let made = {
-                let mut making = pin!(make(encoder, decided, stage));
-                loop {
-                    tokio::select! {
-                        biased;
-                        Some(sent) = under_way.next(), if !under_way.is_empty() => {
-                            let sent: Result<()> = sent;
-                            if let (Err(e), None) = (sent, &broken) {
-                                ctx.note(format!("{}: sending has ended; stopping after lecture \"{id}\"", e.what()));
-                                broken = Some(e);
-                            }
-                        }
-                        made = &mut making => break made,
-                    }
+            let mut ended = |e: Error| {
+                if broken.is_none() {
+                    ctx.note(format!("{}: sending has ended; stopping after lecture \"{id}\"", e.what()));
+                    broken = Some(e);
                 }
             };
+            let made = while_sending(&mut under_way, make(encoder, decided, stage), &mut ended).await;
             if let Some(e) = broken {
                 return Err(e);
             }
@@ -241,8 +250,11 @@ impl<'a> Job<'a> {
             if refresh {
                 sending.distrust(&decided.parcels).await?;
             }
-            if sending.lacks_any(&decided.parcels) {
-                intent.still_publishing().await?;
+            let keys = decided.parcels.iter().map(|(object, _)| object.key.as_str());
+            let mut failure = None;
+            while_sending(&mut under_way, intent.still_publishing(keys), &mut |e| failure = failure.take().or(Some(e))).await?;
+            if let Some(e) = failure {
+                return Err(e);
             }
             let (sending, parcels) = (&sending, &decided.parcels);
             under_way.push(async move {
@@ -351,6 +363,32 @@ impl<'a> Job<'a> {
 
     pub fn ids(&self, which: impl Fn(&Choice) -> bool) -> Vec<String> {
         self.lectures.iter().filter(|l| which(&l.choice)).map(|l| l.lecture.id.clone()).collect()
+    }
+}
+
+/// Drives what is being sent until `first` is done, and tells what goes wrong with it.
+async fn while_sending<T>(
+    under_way: &mut FuturesUnordered<impl Future<Output = Result<()>>>,
+    first: impl Future<Output = T>,
+    failed: &mut (dyn FnMut(Error) + Send),
+) -> T {
+    let mut first = pin!(first);
+    loop {
+        tokio::select! {
+            biased;
+            Some(sent) = under_way.next(), if !under_way.is_empty() => sent.unwrap_or_else(&mut *failed),
+            done = &mut first => return done,
+        }
+    }
+}
+
+/// What was asked ahead of its time, or nothing where it can be asked again. What trying again cannot mend is told before hours
+/// of encoding.
+fn forgiven<T>(outcome: Result<T>) -> Result<Option<T>> {
+    match outcome {
+        Ok(done) => Ok(Some(done)),
+        Err(e) if matches!(e.kind(), Kind::Denied | Kind::Usage | Kind::Unsupported | Kind::NotFound | Kind::Limit) => Err(e),
+        Err(_) => Ok(None),
     }
 }
 

@@ -6,7 +6,7 @@ use super::blobs::{Sent, from_folder};
 use super::rename::rename_uris;
 use super::{MASTER, state};
 use crate::error::{Error, Kind, Result, ResultExt};
-use crate::manifest::{Attachment, Current, FORMAT, Lecture, Release, from_json, pages_key, to_json};
+use crate::manifest::{Attachment, Current, FORMAT, Lecture, Object, Release, from_json, pages_key, to_json};
 use crate::package::{Package, progressive};
 use crate::pages::media::{self, MediaView};
 use crate::pages::search::{self, LectureText};
@@ -29,6 +29,10 @@ impl Change {
         match self {
             Change::Write(key, ..) | Change::Delete(key) => key,
         }
+    }
+    /// A text that could be searched, and that no page which may be open names any more.
+    pub fn is_old_text(&self) -> bool {
+        matches!(self, Change::Delete(key) if key.as_str().rsplit('/').next().is_some_and(|name| name.starts_with("search-")))
     }
 }
 
@@ -174,13 +178,13 @@ type Written = BTreeMap<Key, Option<Vec<u8>>>;
 async fn write(store: &dyn Store, course: &str, changes: Vec<Change>, sent: &mut Sent, all: &mut Written) -> Result<Option<Key>> {
     let sort = |key: &Key, caching: Caching| match key.as_str().rsplit('/').next().unwrap_or_default() {
         name if caching == Caching::Immutable && name == key.as_str() => 0,
-        // The service worker names only assets.
+        // The service worker names nothing.
         name if name.starts_with("search-") || name.ends_with(".m3u8") || name == key.as_str() && name != "index.html" => 1,
         "search.json" => 2,
         "index.html" => 4,
         _ => 3,
     };
-    let (mut written, mut lists, mut gone) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut written, mut gone) = (Vec::new(), Vec::new());
     type Page = (Key, Vec<u8>, Caching);
     let mut batches: Vec<(u8, Vec<Page>)> = Vec::new();
     for change in changes {
@@ -192,16 +196,17 @@ async fn write(store: &dyn Store, course: &str, changes: Vec<Change>, sent: &mut
             Change::Delete(key) => gone.push(key),
         }
     }
-    let mut assets = false;
+    let mut looked = false;
     for (of, batch) in batches {
-        // Pages name assets, and lists name pages: those must really be there.
-        if of == 4 || (of > 0 && assets) {
+        // Pages and the list of what can be searched name assets, the worker and texts, and lists name pages: those must really
+        // be there.
+        if of == 4 || (of > 1 && !looked) {
             let lost = not_there(store, course, &mut written).await?;
             if lost.is_some() {
                 return Ok(lost);
             }
+            looked = true;
         }
-        assets = of == 0;
         let put = |(key, bytes, caching): Page| async move {
             store.put(&key, Body::Bytes(&bytes), caching, Precondition::None).await?;
             Ok::<_, Error>((key, bytes))
@@ -211,19 +216,16 @@ async fn write(store: &dyn Store, course: &str, changes: Vec<Change>, sent: &mut
             let (key, bytes) = done?;
             sent.add(bytes.len() as u64);
             written.push(key.clone());
-            if of == 4 {
-                lists.push((key.clone(), bytes.clone()));
-            }
             all.insert(key, Some(bytes));
         }
     }
+    // No list and no page may name it any more.
+    if !gone.is_empty()
+        && let Some(lost) = lost(store, course, all).await?
+    {
+        return Ok(Some(lost));
+    }
     for key in gone {
-        // No list may name it any more.
-        for (list, bytes) in lists.drain(..) {
-            if get_if_there(store, &list).await?.as_ref() != Some(&bytes) {
-                return Ok(Some(list));
-            }
-        }
         store.delete(&key).await?;
         all.insert(key, None);
     }
@@ -235,14 +237,14 @@ async fn not_there(store: &dyn Store, course: &str, written: &mut Vec<Key>) -> R
     if written.is_empty() {
         return Ok(None);
     }
-    let listed: BTreeSet<Key> = store.list(&format!("{course}/")).await?.into_iter().map(|l| l.key).collect();
-    for key in written.drain(..) {
-        // Assets lie at the top, where all courses do.
-        if !listed.contains(&key) && (key.as_str().contains('/') || store.head(&key).await?.is_none()) {
-            return Ok(Some(key));
-        }
-    }
-    Ok(None)
+    // Assets and the worker lie at the top, where all courses do.
+    let (inside, top): (Vec<Key>, Vec<Key>) = written.drain(..).partition(|key| key.as_str().contains('/'));
+    let heads = top.into_iter().map(|key| async move { Ok::<_, Error>(store.head(&key).await?.is_none().then_some(key)) });
+    let heads = futures_util::stream::iter(heads.collect::<Vec<_>>()).buffered(store.parallel().max(1));
+    let folder = format!("{course}/");
+    let (listed, top) = tokio::join!(store.list(&folder), heads.try_collect::<Vec<_>>());
+    let listed: BTreeSet<Key> = listed?.into_iter().map(|l| l.key).collect();
+    Ok(inside.into_iter().find(|key| !listed.contains(key)).or(top?.into_iter().flatten().next()))
 }
 
 /// The first of these that is not there with these bytes, or is there although it was deleted.
@@ -361,14 +363,54 @@ pub(super) async fn changes(store: &dyn Store, release: &Release, pointers: &[Cu
     let mut looked: Vec<_> = outside?.into_iter().chain(inside.try_collect::<Vec<_>>().await?).flatten().collect();
     looked.sort_by_key(|(n, _)| *n);
     changes.extend(looked.into_iter().map(|(_, change)| change));
-    for key in there.0.into_keys() {
+    let unnamed = there.0.into_keys().filter(|key| {
         let name = key.as_str().trim_start_matches(&there.1);
         let ours = !name.contains('/') && ([".html", ".m3u8", ".json"].iter().any(|e| name.ends_with(e)));
-        if ours && !names.contains(key.as_str()) {
-            changes.push(Change::Delete(key));
+        ours && !names.contains(key.as_str())
+    });
+    let (texts, mut unnamed): (Vec<Key>, Vec<Key>) = unnamed.partition(|key| key.as_str()[there.1.len()..].starts_with("search-"));
+    if !texts.is_empty() {
+        let open = still_open(store, release, pointers).await?;
+        unnamed.extend(texts.into_iter().filter(|key| !open.contains(key.as_str())));
+    }
+    changes.extend(unnamed.into_iter().map(Change::Delete));
+    Ok(changes)
+}
+
+/// The texts that pages name which a learner may have open from before: those of the release that was current before, and of the
+/// newest where learners were taken back from it. Found from the releases, like all else of the site, so that whoever runs next
+/// finds the same; a date would not say since when a text is named by nothing. Nothing of a lecture that was withdrawn.
+async fn still_open(store: &dyn Store, release: &Release, pointers: &[Current]) -> Result<BTreeSet<String>> {
+    let pointer = pointers.iter().find(|p| p.course == release.course);
+    let newest = state::numbers(store, &release.course).await?.last().copied();
+    let numbers: BTreeSet<u64> = release.previous.into_iter().chain(newest).filter(|n| *n != release.release).collect();
+    let mut keys = BTreeSet::new();
+    for n in numbers {
+        let before = match state::release(store, &release.course, n).await {
+            Ok((before, _)) => pointer.and_then(|p| p.stripped(&before)).unwrap_or(before),
+            // Pruned, or damaged: nobody can tell what its pages named.
+            Err(e) if matches!(e.kind(), Kind::NotFound | Kind::Corrupt | Kind::Unsupported) => continue,
+            Err(e) => return Err(e),
+        };
+        // A lecture that is the same has the text that its page names now.
+        let same = |l: &Lecture| release.lecture(&l.id).is_some_and(|now| now.objects == l.objects);
+        let reads = before.lectures.iter().filter(|l| !same(l)).map(|lecture| async move {
+            match package_of(store, lecture).await {
+                Ok(Some((_, package))) => text_of(store, lecture, &package).await,
+                Ok(None) => Ok(LectureText::default()),
+                Err(e) => Err(e),
+            }
+        });
+        let mut reads = futures_util::stream::iter(reads.collect::<Vec<_>>()).buffered(store.parallel().max(1));
+        while let Some(text) = reads.next().await {
+            match text {
+                Ok(text) => keys.extend(text.page(&release.course).map(|page| page.key)),
+                Err(e) if matches!(e.kind(), Kind::NotFound | Kind::Corrupt) => {}
+                Err(e) => return Err(e),
+            }
         }
     }
-    Ok(changes)
+    Ok(keys)
 }
 
 fn summary(current: &Current) -> CourseSummary {
@@ -412,11 +454,29 @@ async fn with_media(store: &dyn Store, release: &Release, view: &mut CourseView)
     Ok(texts)
 }
 
-/// What a lecture's package says of its media, and its words.
-async fn media_of(store: &dyn Store, lecture: &Lecture) -> Result<(MediaView, LectureText)> {
-    let Some(object) = lecture.objects.get("package.json") else { return Ok(Default::default()) };
+/// A lecture's package as its description says it, and where that lies.
+async fn package_of(store: &dyn Store, lecture: &Lecture) -> Result<Option<(Object, Package)>> {
+    let Some(object) = lecture.objects.get("package.json") else { return Ok(None) };
     let key = object.key()?;
     let package: Package = serde_json::from_slice(&store.get(&key, None).await?).kind(Kind::Corrupt, || format!("{key} is damaged"))?;
+    Ok(Some((object.clone(), package)))
+}
+
+/// The words of a lecture.
+async fn text_of(store: &dyn Store, lecture: &Lecture, package: &Package) -> Result<LectureText> {
+    let slide = |s: &crate::package::slides::Slide| (s.start_s, s.title.clone().unwrap_or_default(), s.text.clone());
+    let mut text = LectureText { slides: package.slides.iter().map(slide).collect(), cues: Vec::new() };
+    if let Some(captions) = package.captions.first()
+        && let Some(object) = lecture.objects.get(&format!("c-{}.vtt", captions.language))
+    {
+        text.cues = search::cues(&String::from_utf8_lossy(&store.get(&object.key()?, None).await?));
+    }
+    Ok(text)
+}
+
+/// What a lecture's package says of its media, and its words.
+async fn media_of(store: &dyn Store, lecture: &Lecture) -> Result<(MediaView, LectureText)> {
+    let Some((object, package)) = package_of(store, lecture).await? else { return Ok(Default::default()) };
     let start = match media::head_of(&package) {
         Some((voice, end)) => match lecture.objects.get(&format!("a-{}.mp4", voice.name)) {
             Some(object) => store.get(&object.key()?, Some(0..end.min(object.bytes))).await?,
@@ -427,14 +487,7 @@ async fn media_of(store: &dyn Store, lecture: &Lecture) -> Result<(MediaView, Le
     // The package's own file knows digests of its files; what it is called in the store, and how long it is, the release does.
     let mut media = media::of_package(&package, &start, &|name| lecture.objects.get(name).map(|o| format!("../{}", o.key)));
     media.package = Some((format!("../{}", object.key), object.bytes));
-    let slide = |s: &crate::package::slides::Slide| (s.start_s, s.title.clone().unwrap_or_default(), s.text.clone());
-    let mut text = LectureText { slides: package.slides.iter().map(slide).collect(), cues: Vec::new() };
-    if let Some(captions) = package.captions.first()
-        && let Some(object) = lecture.objects.get(&format!("c-{}.vtt", captions.language))
-    {
-        text.cues = search::cues(&String::from_utf8_lossy(&store.get(&object.key()?, None).await?));
-    }
-    Ok((media, text))
+    Ok((media, text_of(store, lecture, &package).await?))
 }
 
 /// A release as its pages show it, without what stands in its packages.

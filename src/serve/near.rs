@@ -1,6 +1,6 @@
 //! A store that is far away, read through this machine: what learners ask for is kept for a while, so that a class that
-//! opens the same lecture costs one transfer. Names that hold a digest are kept until there is no room, pages and other text
-//! for [`FRESH`], with the facts that belong to their bytes; the rest is passed on. Requests for what is just being fetched
+//! opens the same lecture costs one transfer. Names that hold a digest are kept until there is no room, or the far store says that
+//! they are gone, which it is asked every [`BELIEVED`]; pages and other text for [`FRESH`], with the facts that belong to their bytes; the rest is passed on. Requests for what is just being fetched
 //! wait for it.
 
 use super::kind;
@@ -15,6 +15,8 @@ use tokio::sync::OnceCell;
 
 /// How old a page may be: an author who has published sees it at once.
 const FRESH: Duration = Duration::from_secs(2);
+/// How long an object that never changes is believed to be there still: one that was withdrawn is not shown for much longer.
+const BELIEVED: Duration = Duration::from_secs(60);
 /// Media are fetched in pieces of this size, aligned: a second or two of a rung in one request.
 const PIECE: u64 = 1 << 20;
 /// All that is kept.
@@ -65,14 +67,18 @@ impl Near {
     where
         F: Future<Output = Result<Held>>,
     {
-        let lasting = kind::caching(key.as_str()) == Caching::Immutable;
+        let kept_for = match what {
+            What::Facts => Some(BELIEVED),
+            What::Page => Some(FRESH),
+            What::Whole | What::Piece(_) => None,
+        };
         let at = self.clock.now();
         let cell = {
             let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
             held.1 += 1;
             let now = held.1;
             let id = (key.clone(), what.clone());
-            if held.0.get(&id).is_some_and(|e| !lasting && at.saturating_sub(e.since) > FRESH) {
+            if held.0.get(&id).is_some_and(|e| kept_for.is_some_and(|most| at.saturating_sub(e.since) > most)) {
                 held.0.remove(&id);
             }
             let entry = held.0.entry(id).or_insert_with(|| Entry { cell: Arc::default(), since: at, used: 0 });
@@ -106,6 +112,28 @@ impl Near {
             held.0.remove(&id);
             all -= bytes;
         }
+    }
+
+    /// The facts of an object that never changes; what is kept of one that is gone, or has others now, is dropped.
+    async fn facts(&self, key: &Key) -> Result<Option<Meta>> {
+        let before = {
+            let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+            held.0.get(&(key.clone(), What::Facts)).and_then(|e| e.cell.get()?.meta.clone())
+        };
+        let fetch = || async {
+            let meta = match self.far.head(key).await {
+                // A class goes on with what is here while the far store cannot be reached.
+                Err(e) if e.kind() == Kind::Unavailable && before.is_some() => before.clone(),
+                found => found?,
+            };
+            Ok(Held { meta, bytes: Arc::default() })
+        };
+        let meta = self.keep(key, What::Facts, fetch).await?.meta;
+        if before.is_some() && before != meta {
+            let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+            held.0.retain(|(of, what), _| of != key || !matches!(what, What::Whole | What::Piece(_)));
+        }
+        Ok(meta)
     }
 
     /// A part of an object that never changes.
@@ -195,10 +223,7 @@ impl Store for Near {
     fn head<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Option<Meta>> {
         Box::pin(async move {
             match sort(key) {
-                Sort::Lasting => {
-                    let fetch = || async { Ok(Held { meta: self.far.head(key).await?, bytes: Arc::default() }) };
-                    Ok(self.keep(key, What::Facts, fetch).await?.meta)
-                }
+                Sort::Lasting => self.facts(key).await,
                 Sort::Page => Ok(self.page(key).await?.meta),
                 Sort::Other => self.far.head(key).await,
             }
@@ -223,7 +248,7 @@ impl Store for Near {
 mod tests {
     use super::*;
     use crate::clock::TestClock;
-    use crate::store::fault::FailNth;
+    use crate::store::fault::{FailNth, Fault};
     use crate::store::mem::MemStore;
     use std::sync::atomic::Ordering;
 
@@ -269,6 +294,24 @@ mod tests {
         assert_eq!(near.get(&key("gone.html"), None).await.unwrap_err().kind(), Kind::NotFound);
         put(far, "gone.html", b"here").await;
         assert_eq!(near.get(&key("gone.html"), None).await.unwrap(), b"here", "that something is missing is not kept");
+    }
+
+    #[tokio::test]
+    async fn what_was_withdrawn_is_let_go_and_an_outage_withdraws_nothing() {
+        let far: &'static MemStore = Box::leak(Box::default());
+        put(far, "blobs/ab/film.mp4", &vec![7u8; 3 << 20]).await;
+        let film = key("blobs/ab/film.mp4");
+        let down: &'static FailNth = Box::leak(Box::new(FailNth::new(far, Some(Fault::Once(2)), &|| ())));
+        let clock = Arc::new(TestClock::default());
+        let near = Near::new(Arc::new(Counted(down)), clock.clone());
+        assert_eq!(near.get(&film, Some(0..10)).await.unwrap(), [7; 10]);
+        clock.advance(BELIEVED + Duration::from_millis(1));
+        assert_eq!(near.get(&film, Some(0..10)).await.unwrap(), [7; 10], "the third operation fails");
+        far.delete(&film).await.unwrap();
+        assert_eq!(near.get(&film, Some(0..10)).await.unwrap(), [7; 10], "still believed");
+        clock.advance(BELIEVED + Duration::from_millis(1));
+        assert_eq!(near.get(&film, Some(0..10)).await.unwrap_err().kind(), Kind::NotFound);
+        assert!(near.held.lock().unwrap().0.is_empty(), "not a piece is left");
     }
 
     /// `Arc<dyn Store>` of a store that is borrowed.

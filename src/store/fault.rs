@@ -41,6 +41,10 @@ impl<'a> FailNth<'a> {
     /// `lie`: what a liar says instead of doing it; `None` for what only reads.
     async fn run<T>(&self, lie: Option<T>, operation: impl Future<Output = Result<T>>) -> Result<T> {
         let n = self.count.fetch_add(1, Ordering::SeqCst);
+        if self.inner.parallel() > 1 {
+            // Others begin before this one is done.
+            tokio::task::yield_now().await;
+        }
         // Nothing that a reader could see changes by reading.
         let writes = lie.is_some();
         let planted = || Err(Error::new(Kind::Unavailable, format!("planted fault at operation {n}")));
@@ -93,5 +97,8 @@ impl Store for FailNth<'_> {
     }
     fn tidy<'a>(&'a self) -> BoxFuture<'a, u64> {
         Box::pin(self.run(None, self.inner.tidy()))
+    }
+    fn parallel(&self) -> usize {
+        self.inner.parallel()
     }
 }

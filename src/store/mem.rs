@@ -13,6 +13,7 @@ use std::time::SystemTime;
 pub struct MemStore {
     objects: Mutex<Objects>,
     clock: Arc<dyn Clock>,
+    parallel: usize,
 }
 
 type Objects = BTreeMap<Key, (Vec<u8>, Caching, SystemTime)>;
@@ -26,7 +27,12 @@ impl Default for MemStore {
 impl MemStore {
     /// A store whose objects are dated by this clock.
     pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
-        MemStore { objects: Mutex::default(), clock }
+        MemStore { objects: Mutex::default(), clock, parallel: 1 }
+    }
+
+    /// The same store, which says that so many puts at once are worth having.
+    pub fn side_by_side(self, parallel: usize) -> Self {
+        MemStore { parallel, ..self }
     }
 
     /// Everything that is there, to compare two stores; without the times.
@@ -117,6 +123,9 @@ impl Store for MemStore {
     }
     fn version_of(&self, _: &Key, bytes: &[u8]) -> Option<String> {
         Some(meta(bytes).version)
+    }
+    fn parallel(&self) -> usize {
+        self.parallel
     }
 }
 

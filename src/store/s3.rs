@@ -36,7 +36,6 @@ use crate::units::Digest;
 use body::{Payload, Sums};
 use errors::{Again, Failure};
 use live::{Labels, Live, PLAIN_BYTES, Refused};
-pub use net::authorities;
 use net::Meter;
 pub use net::authorities;
 use pace::Pace;

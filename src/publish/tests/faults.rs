@@ -26,8 +26,8 @@ fn studio() -> Studio {
 #[tokio::test]
 async fn any_fault_at_any_operation_is_healed_by_running_again() {
     let studio = studio();
-    for step in [0, 1] {
-        let undisturbed = MemStore::default();
+    for (step, parallel) in [(0, 4), (1, 4), (0, 1), (1, 1)] {
+        let undisturbed = MemStore::default().side_by_side(parallel);
         prepare(&studio, step, &undisturbed).await;
         let start = undisturbed.snapshot();
         let counting = FailNth::new(&undisturbed, None, &|| ());
@@ -35,8 +35,11 @@ async fn any_fault_at_any_operation_is_healed_by_running_again() {
         let (operations, undisturbed) = (counting.count.into_inner(), published(&undisturbed));
         assert!(operations > 20, "{operations}");
         for n in 0..operations {
-            for fault in [Planted::Once(n), Planted::AnswerLost(n), Planted::Killed(n), Planted::Lying(n)] {
-                let store = copy_of(&start, &Arc::default()).await;
+            let faults = [Planted::Once(n), Planted::AnswerLost(n), Planted::Killed(n), Planted::Lying(n)];
+            // Several at once: each third operation goes wrong in one way, the next of them in the next.
+            let chosen = |way: usize| parallel == 1 || n % 12 == 3 * way;
+            for fault in faults.into_iter().enumerate().filter(|(way, _)| chosen(*way)).map(|(_, fault)| fault) {
+                let store = copy_of(&start, &Arc::default()).await.side_by_side(parallel);
                 let playing = if step == 1 { Some(current(&store).await) } else { None };
                 let look = || {
                     read_everything(&store);
@@ -50,10 +53,48 @@ async fn any_fault_at_any_operation_is_healed_by_running_again() {
                 let healed = published(&store) == undisturbed;
                 assert!(outcome.is_err() || liar || healed, "{fault:?} of {operations} went unnoticed");
                 studio.publish(&FailNth::new(&store, None, &look)).await.unwrap();
-                assert!(published(&store) == undisturbed, "{fault:?} in step {step} left a trace");
+                assert!(published(&store) == undisturbed, "{fault:?} in step {step}, {parallel} at once, left a trace");
             }
         }
     }
+}
+
+/// Lets nobody write the scripts of pages.
+struct NoScripts(MemStore);
+
+impl Store for NoScripts {
+    fn describe(&self) -> String {
+        "without rights".into()
+    }
+    fn get<'a>(&'a self, key: &'a Key, range: Option<std::ops::Range<u64>>) -> BoxFuture<'a, Vec<u8>> {
+        self.0.get(key, range)
+    }
+    fn head<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Option<crate::store::Meta>> {
+        self.0.head(key)
+    }
+    fn put<'a>(&'a self, key: &'a Key, body: Body<'a>, caching: Caching, when: Precondition) -> BoxFuture<'a, crate::store::Meta> {
+        match key.as_str().starts_with("app-") {
+            true => Box::pin(async { Err(Error::new(Kind::Denied, "not allowed")) }),
+            false => self.0.put(key, body, caching, when),
+        }
+    }
+    fn list<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Vec<crate::store::Listed>> {
+        self.0.list(prefix)
+    }
+    fn delete<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, ()> {
+        self.0.delete(key)
+    }
+    fn tidy<'a>(&'a self) -> BoxFuture<'a, u64> {
+        self.0.tidy()
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_allowed_is_told_before_anything_is_encoded() {
+    let (studio, store) = (studio(), NoScripts(MemStore::default()));
+    assert_eq!(studio.publish(&store).await.unwrap_err().kind(), Kind::Denied);
+    assert_eq!(studio.encoder.asked(), [""; 0]);
+    assert!(store.0.snapshot().keys().all(|key| !key.as_str().starts_with("intents/")), "he has gone");
 }
 
 /// Fifty publishers who vanish in the middle of an operation, some of them twice.

@@ -36,7 +36,17 @@ async fn a_forecast_comes_true_to_the_byte() {
     let first = studio.forecast(&store).await;
     assert_eq!(first.encode, ["a", "b"]);
     assert!(store.snapshot().is_empty() && studio.encoder.asked().is_empty());
+    // Captions and handout are known; the rest is predicted, and takes its time.
+    assert_eq!((first.objects, first.predicted_objects, first.predicted_bytes), (2, 20, 10_000_000));
+    let wire = first.bytes + 10_000_000 + 22 * 1_000;
+    assert_eq!(first.uplink_s, Some(wire as f64 * 8.0 / 1e6));
+    // A package that is complete here is counted, not predicted: its release and pages are all that is still unknown.
+    studio.publish(&MemStore::default()).await.unwrap();
+    studio.encoder.asked();
+    let encoded = studio.forecast(&store).await;
+    assert_eq!((encoded.encode.len(), encoded.predicted_objects, encoded.predicted_bytes), (2, 0, 0));
     studio.publish(&store).await.unwrap();
+    assert_eq!(encoded.objects as usize, store.snapshot().keys().filter(|k| k.as_str().starts_with("blobs/")).count());
     studio.course("Khoá khác", &["a", "b"]);
     studio.write("bài.pdf", "%PDF new");
     let before = store.snapshot();

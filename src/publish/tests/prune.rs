@@ -1,5 +1,6 @@
 //! What may go, and what must not.
 
+use super::rig::FakeEncoder;
 use super::*;
 
 /// Five releases of "a" with other bytes each; then much time.
@@ -172,4 +173,59 @@ async fn any_fault_of_a_prune_is_healed_by_running_again() {
             assert!(published(&store) == pruned, "{fault:?} left a trace");
         }
     }
+}
+
+/// Somebody prunes while lecture "b" is encoded.
+struct Pruning<'a> {
+    inner: &'a FakeEncoder,
+    store: &'a MemStore,
+    ctx: &'a Ctx,
+}
+
+impl Encoder for Pruning<'_> {
+    fn source<'a>(&'a self, request: &'a LectureRequest) -> BoxFuture<'a, Source> {
+        self.inner.source(request)
+    }
+    fn encode<'a>(&'a self, request: &'a LectureRequest) -> BoxFuture<'a, Packed> {
+        Box::pin(async move {
+            if request.lecture == "b" {
+                prune(self.store, 1, false, self.ctx).await?;
+            }
+            self.inner.encode(request).await
+        })
+    }
+    fn floor<'a>(&'a self, request: &'a LectureRequest) -> BoxFuture<'a, Option<Packed>> {
+        self.inner.floor(request)
+    }
+    fn foresee<'a>(&'a self, request: &'a LectureRequest) -> BoxFuture<'a, Vec<String>> {
+        self.inner.foresee(request)
+    }
+    fn expect<'a>(&'a self, request: &'a LectureRequest) -> BoxFuture<'a, Expected> {
+        self.inner.expect(request)
+    }
+}
+
+/// The second half of a publication takes days, and what it needs was sent weeks ago by one that was cut short.
+#[tokio::test]
+async fn between_floor_and_whole_what_the_publication_needs_stays() {
+    let (clock, mut studio) = (Arc::new(TestClock::default()), Studio::new());
+    studio.encoder.floors = vec!["a", "b"];
+    let (store, elsewhere) = (MemStore::with_clock(clock.clone()), MemStore::default());
+    studio.publish(&elsewhere).await.unwrap();
+    for (key, (bytes, caching)) in elsewhere.snapshot().iter().filter(|(key, _)| key.as_str().starts_with("blobs/")) {
+        store.put(key, Body::Bytes(bytes), *caching, Precondition::None).await.unwrap();
+    }
+    clock.advance(30 * DAY);
+    let ctx = at(&clock);
+    let encoder = Pruning { inner: &studio.encoder, store: &store, ctx: &ctx };
+    let options = Options { profile: "p".into(), ..Options::default() };
+    let a = current(&elsewhere).await.lectures[0].clone();
+    let gone = Mutex::new(0);
+    let look = || {
+        let there = store.snapshot();
+        *gone.lock().unwrap() += a.all_objects().filter(|o| !there.contains_key(&o.key().unwrap())).count();
+    };
+    publish(&studio.file(), &FailNth::new(&store, None, &look), &encoder, &options, &ctx, &mut |_| ()).await.unwrap();
+    assert_eq!(gone.into_inner().unwrap(), 0, "lecture \"a\" was made before the other, and named");
+    read_everything(&store);
 }

@@ -52,6 +52,19 @@ pub fn read_everything(store: &MemStore) {
                     there(key, value);
                 }
             }
+            // What a script on it asks for.
+            for name in ["\"search\":\"", "\"worker\":\""] {
+                for value in text().split(name).skip(1).filter_map(|v| v.split('"').next()) {
+                    there(key, value);
+                }
+            }
+        }
+        if key.ends_with("/search.json") {
+            let list: serde_json::Value = serde_json::from_slice(bytes).unwrap();
+            for row in list["lectures"].as_array().unwrap() {
+                let name = row[2].as_str().unwrap();
+                assert!(name.is_empty() || there(key, name).contains("/search-"), "{name}");
+            }
         }
     }
 }

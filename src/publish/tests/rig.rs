@@ -84,6 +84,15 @@ impl Encoder for FakeEncoder {
     fn foresee<'a>(&'a self, request: &'a LectureRequest) -> BoxFuture<'a, Vec<String>> {
         Box::pin(async move { Ok(self.promises.iter().map(|p| format!("{} on {}", request.lecture, p.class)).collect()) })
     }
+    fn expect<'a>(&'a self, request: &'a LectureRequest) -> BoxFuture<'a, Expected> {
+        Box::pin(async move {
+            let dir = self.dir(&digest_recordings(request)?);
+            Ok(match dir.join("package.json").exists() {
+                true => Expected::Package(dir),
+                false => Expected::About(Sent { objects: 10, bytes: 5_000_000 }),
+            })
+        })
+    }
 }
 
 pub fn digest_recordings(request: &LectureRequest) -> Result<Source> {
@@ -95,6 +104,10 @@ pub fn digest_recordings(request: &LectureRequest) -> Result<Source> {
     let profile_sha256 = Digest::of(request.profile.as_bytes());
     let captions = request.captions.iter().map(|c| (c.language.clone(), c.sha256)).collect();
     Ok(Source { recordings, profile: request.profile.clone(), profile_sha256, trims: request.trims, captions })
+}
+
+fn shown_as(c: &Captions) -> crate::package::Captions {
+    crate::package::Captions { language: c.language.clone(), cues: 1, bytes: 1, average_bps: 1, source_sha256: c.sha256 }
 }
 
 fn write_package(dir: &Path, source: &Source, names: &[String], captions: &[Captions], partial: bool, rung: &str, voiced: bool) {
@@ -127,7 +140,25 @@ fn write_package(dir: &Path, source: &Source, names: &[String], captions: &[Capt
         ("a-opus.mp4", voice.clone()),
     ];
     texts.extend(fixed.map(|(name, text)| (name.to_string(), text)));
-    std::fs::create_dir_all(dir).unwrap();
+    // What was read of its one slide, for search: another text of each recording.
+    let read = Digest::of(format!("{:?}", source.recordings).as_bytes()).short().to_string();
+    let still = format!("still of {read}");
+    let slide = Slide {
+        file: "slides/0001.webp".into(),
+        start_s: 0.0,
+        end_s: 1.0,
+        steps_s: vec![],
+        title: Some("Phổi".into()),
+        text: read,
+        width: 1280,
+        height: 720,
+        bytes: still.len() as u64,
+        score: None,
+        figure_score: None,
+        x_height_px: None,
+    };
+    texts.push((slide.file.clone(), still));
+    std::fs::create_dir_all(dir.join("slides")).unwrap();
     let mut files = BTreeMap::new();
     for (name, text) in &texts {
         std::fs::write(dir.join(name), text).unwrap();
@@ -184,9 +215,9 @@ fn write_package(dir: &Path, source: &Source, names: &[String], captions: &[Capt
         boundaries_s: vec![0.0, 1.0],
         rungs: vec![made],
         voices: vec![voice],
-        captions: vec![],
+        captions: captions.iter().map(shown_as).collect(),
         loudness: None,
-        slides: Vec::new(),
+        slides: vec![slide],
         chapters: Vec::new(),
         files,
         deviations: vec![],
@@ -243,7 +274,7 @@ impl Studio {
         publish(&self.file(), store, &self.encoder, options, ctx, &mut |_| ()).await
     }
     pub async fn forecast(&self, store: &dyn Store) -> Forecast {
-        let options = Options { profile: "p".into(), ..Options::default() };
+        let options = Options { profile: "p".into(), uplink: Some(Bitrate::from_bps(1_000_000)), ..Options::default() };
         forecast(&self.file(), store, &self.encoder, &options, &Ctx::silent()).await.unwrap()
     }
 }

@@ -64,7 +64,7 @@ async fn nothing_changed_costs_nothing_and_a_title_less_than_a_hundredth() {
     assert!(title > 0 && title * 100 < whole, "{title} of {whole}");
 }
 
-/// The time at a rate is that of the bytes.
+/// The time at a rate is that of the bytes, and of a kilobyte for each object's headers.
 #[tokio::test]
 async fn a_forecast_tells_the_time() {
     let (studio, store) = (Studio::new(), MemStore::default());
@@ -72,5 +72,5 @@ async fn a_forecast_tells_the_time() {
     studio.course("Khoá đúng", &["a", "b"]);
     let options = Options { profile: "p".into(), uplink: Some(crate::units::Bitrate::from_bps(80_000)), ..Options::default() };
     let would = forecast(&studio.file(), &store, &studio.encoder, &options, &Ctx::silent()).await.unwrap();
-    assert_eq!(would.uplink_s, Some(would.bytes as f64 / 10_000.0));
+    assert_eq!(would.uplink_s, Some((would.bytes + 1_000 * would.objects) as f64 / 10_000.0));
 }

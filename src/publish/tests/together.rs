@@ -1,4 +1,4 @@
-//! Two at once, in every order that 200 seeds give: one polls a publisher and somebody who deletes by hand, and lets each
+//! Two at once, in every order that some hundred seeds give: one polls a publisher and somebody who deletes by hand, and lets each
 //! do one operation of the store at a time.
 
 use super::*;
@@ -50,6 +50,9 @@ impl Store for Turns<'_> {
     }
     fn tidy<'a>(&'a self) -> BoxFuture<'a, u64> {
         Box::pin(self.turn(self.inner.tidy()))
+    }
+    fn parallel(&self) -> usize {
+        self.inner.parallel()
     }
 }
 
@@ -111,9 +114,10 @@ fn prune_beside_publish_or_rollback_loses_nothing_that_a_release_names() {
     let start = prepared(&runtime, &studio);
     let options = Options { profile: "p".into(), ..Options::default() };
     let (mut resent, mut deleted, mut waited, mut spared) = (0, 0, 0, 0);
-    for seed in 0..200u64 {
+    for seed in 0..260u64 {
         let clock = Arc::new(TestClock::default());
-        let store = copy(&runtime, &start, &clock);
+        // The last sixty with several operations of one publisher under way at once.
+        let store = copy(&runtime, &start, &clock).side_by_side(if seed < 200 { 1 } else { 4 });
         let waiting = Arc::new(AtomicBool::new(false));
         let turns = || Turns { inner: &store, waiting: waiting.clone() };
         let (author, deleter, ctx) = (turns(), turns(), at(&clock));
