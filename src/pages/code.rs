@@ -93,7 +93,11 @@ pub fn assets() -> Vec<Page> {
         let key = format!("{stem}-{}.js", &Digest::of(&bytes).to_string()[..16]);
         script(key, bytes, Caching::Immutable)
     };
-    vec![named("app", APP.clone().into_bytes()), named("hls", hls.to_vec()), script("sw.js".into(), worker.into_bytes(), Caching::Revalidate)]
+    vec![
+        named("app", APP.clone().into_bytes()),
+        named("hls", hls.to_vec()),
+        script("sw.js".into(), worker.into_bytes(), Caching::Revalidate),
+    ]
 }
 
 /// Without lines that are comments and without indentation. Sources keep comments on lines of their own and never begin

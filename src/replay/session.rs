@@ -2,11 +2,11 @@
 //! rules changes them here: every constant names its place.
 
 use super::lecture::Lecture;
-use crate::pages::media::HEAD_FIRST;
 use super::net::{Ask, Event, Net, Request};
 use super::pipe::Link;
 use super::video::Video;
 use super::{How, Session};
+use crate::pages::media::HEAD_FIRST;
 use std::collections::BTreeMap;
 
 /// `loader.js`: the script comes after the first slide, or after so long.

@@ -104,7 +104,8 @@ fn a_constant_link_starts_when_arithmetic_says() {
 #[test]
 fn a_page_larger_than_the_first_window_takes_a_round_trip_more() {
     let link = Link::constant(50e6, 50e6, 1.0);
-    let start = |page_bytes| visit(&Lecture { page_bytes, loader_bytes: page_bytes, rest_bytes: page_bytes, ..voice(60) }, &link).start_s.unwrap();
+    let start =
+        |page_bytes| visit(&Lecture { page_bytes, loader_bytes: page_bytes, rest_bytes: page_bytes, ..voice(60) }, &link).start_s.unwrap();
     let (small, large) = (start(12_000), start(30_000));
     assert!((large - small - 1.0).abs() < 0.02, "{small} {large}");
 }
