@@ -466,10 +466,11 @@ async fn package_of(store: &dyn Store, lecture: &Lecture) -> Result<Option<(Obje
 async fn text_of(store: &dyn Store, lecture: &Lecture, package: &Package) -> Result<LectureText> {
     let slide = |s: &crate::package::slides::Slide| (s.start_s, s.title.clone().unwrap_or_default(), s.text.clone());
     let mut text = LectureText { slides: package.slides.iter().map(slide).collect(), cues: Vec::new() };
-    if let Some(captions) = package.captions.first()
-        && let Some(object) = lecture.objects.get(&format!("c-{}.vtt", captions.language))
-    {
-        text.cues = search::cues(&String::from_utf8_lossy(&store.get(&object.key()?, None).await?));
+    // In every language that there is: who looks for a word looks for it in his.
+    for captions in &package.captions {
+        if let Some(object) = lecture.objects.get(&format!("c-{}.vtt", captions.language)) {
+            text.cues.extend(search::cues(&String::from_utf8_lossy(&store.get(&object.key()?, None).await?)));
+        }
     }
     Ok(text)
 }

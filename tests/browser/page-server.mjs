@@ -42,6 +42,7 @@ export async function serveStore(rivulet, store) {
       const headers = { ...answer.headers };
       for (const name of ["connection", ...(rule.without || [])]) delete headers[name];
       const pieces = [];
+      let held = false;
       if (rule.change) for (const name of ["content-length", "etag"]) delete headers[name];
       outgoing.writeHead(answer.statusCode, headers);
       answer.on("data", (piece) => {
@@ -53,11 +54,14 @@ export async function serveStore(rivulet, store) {
         // What was written before the cut arrives.
         outgoing.write(part, () => ends && rule.cut !== false && outgoing.socket.end());
         if (ends) {
+          held = rule.cut === false;
           upstream.destroy();
           if (rule.onCut) rule.onCut();
         }
       });
       answer.on("end", () => {
+        // All of it came in one piece: the rest is held back all the same.
+        if (held) return;
         const body = rule.change ? rule.change(Buffer.concat(pieces)) : null;
         if (body) entry.bytes = body.length;
         outgoing.end(body);
