@@ -11,9 +11,10 @@ use std::collections::BTreeMap;
 
 /// `loader.js`: the script comes after the first slide, or after so long.
 const APP_LATEST_S: f64 = 10.0;
-/// `first.js`: the slide is asked for before the voice has come, unless what stands above took so long. `loader.js`: a link is thin
-/// that brought the first voice slower than this, where that took long enough to say anything.
-const ABOVE_S: f64 = 0.8;
+/// `first.js`: the slide is asked for before the voice has come, unless what stands above took 0.8 s from the answer's headers on;
+/// those come a TLS record before the page's first bytes can be read, which is where this begins. `loader.js`: a link is thin that
+/// brought the first voice slower than this, where that took long enough to say anything.
+const ABOVE_S: f64 = 0.4;
 const THIN_BPS: f64 = 45e3;
 const TOOK_LEAST_S: f64 = 0.5;
 /// `lists.js`: when the voice is so far ahead the shell is kept, looked at every two seconds: the worker, a page that did not
