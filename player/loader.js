@@ -41,7 +41,8 @@
   let came = 0;
   let next = () => {};
   // A page that was cut short ends without a word: the learner is offered to ask for it again.
-  const reload = () => location.reload();
+  // Stopped first: what still hangs would be taken for the answer, and waited for.
+  const reload = () => (window.stop(), location.reload());
   const cut = () => {
     R.start = reload;
     play.hidden = false;
