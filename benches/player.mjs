@@ -9,6 +9,7 @@
 // `playing`. A slide is a picture of at least 960 pixels' width in its natural size (the lecture has 1280), decoded and painted.
 
 import { createRequire } from "node:module";
+import { gzipSync } from "node:zlib";
 
 const { chromium } = createRequire(new URL("../tests/browser/package.json", import.meta.url))("playwright-core");
 const { url, tap, profile, watch_s, limit_s, flags, mode, log, warm } = JSON.parse(process.argv[2]);
@@ -121,6 +122,8 @@ const context = await chromium.launchPersistentContext(profile, {
   headless: true,
   viewport: { width: 412, height: 760 },
   deviceScaleFactor: 2,
+  // Reads the course's language.
+  locale: "vi-VN",
   args: ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run", "--disable-quic",
     "--autoplay-policy=no-user-gesture-required", ...flags],
 });
@@ -162,6 +165,7 @@ devtools.on("Network.loadingFinished", (e) => {
   const request = requests.get(e.requestId);
   if (request) Object.assign(request, { total: e.encodedDataLength, finished: e.timestamp });
 });
+devtools.on("Network.loadingFailed", (e) => Object.assign(requests.get(e.requestId) || {}, { failed: true }));
 // Of what is packed Chromium tells the length at its end alone: such a one counts whole from its first byte on.
 const arrived = ({ pieces, total, finished }, until) => {
   const whole = total !== null && (finished <= until || (pieces[0]?.[0] <= until && !pieces.slice(1).some(([, bytes]) => bytes)));
@@ -181,6 +185,14 @@ if (watch_s && !gave_up) {
   const until = ({ watch_s }) => window.bench.ended || window.bench.played_s + window.bench.stall_s >= watch_s;
   await page.waitForFunction(until, { watch_s }, { polling: 250, timeout: left() }).catch((e) => (gave_up = String(e.message).split("\n")[0]));
 }
+// All of the page's code and style, whenever it comes: what stands in the page, packed as the page is, and what it has fetched.
+const isCode = (r) => r.type === "Script" || r.type === "Stylesheet";
+while (!gave_up && left() > 1 && [...requests.values()].some((r) => isCode(r) && r.total === null && !r.failed)) await new Promise((done) => setTimeout(done, 50));
+const written = await page.evaluate(() => {
+  const runs = (e) => !e.src && (!e.type || /javascript|module/.test(e.type));
+  return [...document.querySelectorAll("script, style")].filter(runs).map((e) => e.textContent).join("\n");
+}).catch(() => "");
+const inline = written ? gzipSync(written).length : 0;
 const seen = await page.evaluate(() => window.bench).catch(() => ({}));
 const after = (mark) => (mark && zero ? mark.at / 1000 - zero.wall : null);
 const sound_s = after(seen.sound);
@@ -201,7 +213,7 @@ console.log(JSON.stringify({
   slide_s: after(seen.slide),
   slide: seen.slide?.size || null,
   bytes_before_sound: sum(() => true),
-  code_before_sound: sum((r) => r.type === "Script" || r.type === "Stylesheet"),
+  code: inline + sum((r) => isCode(r), Infinity),
   requests_before_sound: [...requests.values()].filter((r) => r.pieces[0]?.[0] <= until).length,
   bytes: sum(() => true, Infinity),
   stalls: seen.stalls ?? 0,

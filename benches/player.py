@@ -4,7 +4,8 @@
     benches/player.py [--classes edge,weak-3g,3g] [--seeds 1,2,3] [--traces 10] [--only start,second,2g,traces] [--short]
 
 start   first visit, nothing cached, play tapped as soon as it can be: seconds to speech that is rendered and to a slide that
-        is painted, bytes before the sound. Beside it hls.js by itself on the same package, and on Apple's AVC ladder.
+        is painted, bytes before the sound, and all the code and style that the page has, packed. Beside it hls.js by itself
+        on the same package, and on Apple's AVC ladder.
 second  another lecture of the course, a minute later, with what the browser kept of the first.
 2g      a lecture to its end on 35 kbit/s.
 traces  300 s of a lecture on measured 3G links (../shared/traces/norway-3g, or $RIVULET_SHARED/traces); start-up over 15 s counts as
@@ -119,7 +120,7 @@ def line(name, what, visits, bars):
     cells.append((f"{picture['slide'] or '':>10}", True))
     first = f"{picture['picture_s']:.1f} {picture['picture']}" if picture["picture_s"] is not None else ""
     cells.append((f"{first:>15}", True))
-    cells += [Column(visits, "bytes_before_sound").text(8, 1000, bars.get("bytes")), Column(visits, "code_before_sound").text(7, 1000, bars.get("code"))]
+    cells += [Column(visits, "bytes_before_sound").text(8, 1000, bars.get("bytes")), Column(visits, "code").text(7, 1000, bars.get("code"))]
     cells.append((f"{visits[0]['requests_before_sound']:5} {max(v['late_ms'] for v in visits):6.1f}", True))
     return f"{name:>8}  {what:<26}" + " ".join(text for text, _ in cells), all(ok for _, ok in cells)
 
@@ -128,7 +129,7 @@ HEADER = f"{'class':>8}  {'':<26}{'sound':>7}  {'worst':>8} {'slide':>8}  {'its 
 
 
 def start(site, args):
-    print("\nFirst visit: seconds from opening the link; kB and requests before the sound; late: what the emulator was late, ms\n" + HEADER)
+    print("\nFirst visit: seconds from opening the link; kB and requests before the sound; code: kB of script and style in all; late: what the emulator was late, ms\n" + HEADER)
     good = True
     for name in args.classes:
         bars = {"sound": SOUND_S.get(name), "slide_after": SLIDE_AFTER_S, "bytes": BYTES, "code": CODE}

@@ -17,5 +17,5 @@ terser <first.js | made first.js first.js
 terser <loader.js | made loader.js loader.js
 terser <sw.js | made sw.js sw.js
 # Order matters: each file uses what stands above it.
-app="app/core.js app/kept.js app/keeping.js app/slides.js app/controls.js app/video.js app/captions.js app/search.js app/lists.js"
+app="app/core.js app/tongue.js app/kept.js app/keeping.js app/slides.js app/controls.js app/video.js app/captions.js app/search.js app/lists.js"
 { echo '(function(){"use strict";'; cat $app; echo '})();'; } | terser | made app.js $app

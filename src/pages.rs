@@ -57,12 +57,21 @@ struct Names {
     app: String,
     hls: String,
     worker: String,
+    /// The words of each language.
+    words: Vec<(&'static str, String)>,
 }
 
 impl Names {
     fn of(assets: &[Page]) -> Names {
         let name = |i: usize| assets[i].key.clone();
-        Names { app: name(0), hls: name(1), worker: name(2) }
+        let words = words::files().zip(&assets[3..]).map(|((tag, _), page)| (tag, page.key.clone())).collect();
+        Names { app: name(0), hls: name(1), worker: name(2), words }
+    }
+
+    /// The languages that a page can speak, with the addresses of their words; the one that it comes with has none.
+    fn languages(&self, own: &words::Words, root: &str) -> serde_json::Value {
+        let address = |(tag, name): &(&str, String)| if *tag == own.tag() { String::new() } else { format!("{root}{name}") };
+        self.words.iter().map(|w| (w.0.to_string(), address(w).into())).collect::<serde_json::Map<_, _>>().into()
     }
 }
 

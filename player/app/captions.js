@@ -50,13 +50,10 @@ function nextCaptions() {
 function captions() {
   const select = $("cc");
   if (!select) return;
-  let names = { of: (tag) => tag };
-  try {
-    names = new Intl.DisplayNames([document.documentElement.lang], { type: "language" });
-  } catch (e) {
-    // The tags will do.
-  }
-  select.append(new Option(words.off, ""), ...data.captions.map((c) => new Option(names.of(c[0]), c[0])));
+  select.append(new Option("", ""), ...data.captions.map((c) => new Option("", c[0])));
+  const name = () => [...select.options].forEach((o) => (o.textContent = o.value ? languageName(o.value, root.lang) : words.off));
+  name();
+  hears.push(name);
   select.disabled = false;
   select.onchange = () => setCaptions(select.value);
   if (R.memory.captions) {

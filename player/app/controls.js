@@ -95,6 +95,8 @@ function controls() {
   $("forward").onclick = () => jump(30);
   $("previous").onclick = () => step(-1);
   $("next").onclick = () => step(1);
+  // Also where the slide has not come: the price is said then.
+  $("zoom").hidden = !slides.length;
   $("zoom").onclick = enlarge;
   picture.onclick = enlarge;
   video.onclick = toggle;
@@ -135,6 +137,7 @@ function controls() {
     for (const name of ["aria-label", "title"]) $("toggle").setAttribute(name, playing ? words.pause : words.play);
     tellPosition();
   };
+  hears.push(draw, tellDevice);
   for (const name of ["play", "pause", "ended", "ratechange", "seeked"]) clock.addEventListener(name, draw);
   clock.addEventListener("play", () => ($("play").hidden = true));
   clock.addEventListener("timeupdate", tick);

@@ -15,13 +15,6 @@ function make(tag, properties, ...children) {
   return element;
 }
 
-// Titles in the learner's language, where the author gave them in it.
-for (const e of document.querySelectorAll("[data-titles]")) {
-  const titles = JSON.parse(e.dataset.titles);
-  const lang = navigator.languages.flatMap((l) => [l, l.slice(0, 2)]).find((l) => titles[l] || l === document.documentElement.lang.slice(0, 2));
-  if (titles[lang]) Object.assign(e, { textContent: titles[lang], lang });
-}
-
 function recall(key) {
   try {
     return JSON.parse(localStorage.getItem(key)) || {};
@@ -41,7 +34,7 @@ function save(some) {
   Object.assign(R.memory, some);
   remember(R.key, R.memory);
 }
-// What is kept of this device: the link's rate, data saver.
+// What is kept of this device: the link's rate, data saver, the language that was chosen.
 const device = recall("rivulet");
 function saveDevice(some) {
   Object.assign(device, some);
@@ -60,6 +53,8 @@ function size(bytes) {
   if (bytes > 2e9) return `${number(Math.floor(bytes / 1e8) / 10, 1)}\u00a0GB`;
   return bytes < 1e7 ? `${number(Math.ceil(bytes / 1e5) / 10, 1)}\u00a0MB` : `${Math.ceil(bytes / 1e6)}\u00a0MB`;
 }
+// On a thin link the voice has what it needs first.
+const short = () => R.bps < R.thin && !clock.paused && R.have && R.have() - clock.currentTime < 8 && R.have() < data.duration - 1;
 const act = (text, onclick, main) => make("button", { type: "button", className: main ? "act main" : "act", textContent: text, onclick });
 
 // A sentence over the slide's upper edge, until another takes its place, or for some seconds; `again` becomes a button.

@@ -212,15 +212,18 @@ async function contact() {
 async function keeper(box, items) {
   const line = make("p", { className: "hint" });
   const bar = make("progress", { hidden: true, max: 1, value: 0 });
-  bar.setAttribute("aria-label", words.keeping);
   const acts = make("div", { className: "acts" });
   line.setAttribute("role", "status");
   box.append(line, bar, acts);
+  // What is said now, to be said again in other words.
+  let said = () => {};
+  hears.push(() => said());
   const without = () => {
+    said = without;
     line.textContent = words.no_worker;
     // A list has no such file: its lectures do.
     if (!data.floor) line.textContent = words.no_worker_list;
-    else acts.append(make("a", { className: "act", href: data.floor[0], download: data.floor[2], textContent: `MP4 · ${size(data.floor[1])}` }));
+    else acts.replaceChildren(make("a", { className: "act", href: data.floor[0], download: data.floor[2], textContent: `MP4 · ${size(data.floor[1])}` }));
   };
   // What is kept is fed to the player: a browser that takes no pieces of Opus would only have it on the device.
   if (!worker() || !window.indexedDB || !window.MediaSource || !MediaSource.isTypeSupported('audio/mp4; codecs="opus"')) return without();
@@ -232,6 +235,8 @@ async function keeper(box, items) {
     const done = mine.reduce((sum, l) => sum + (l ? l.done : 0), 0);
     const bytes = mine.reduce((sum, l, i) => sum + (l ? l.bytes : items[i].bytes), 0);
     const whole = mine.every((l) => l && l.whole);
+    said = () => show().catch(() => {});
+    bar.setAttribute("aria-label", words.keeping);
     bar.hidden = whole || !(job || done);
     bar.value = bytes ? done / bytes : 0;
     acts.replaceChildren();
@@ -258,6 +263,7 @@ async function keeper(box, items) {
   };
   // What it takes and what room there is, before anything is fetched.
   const ask = async () => {
+    said = ask;
     const { quota = 0, usage = 0 } = (navigator.storage && (await navigator.storage.estimate())) || {};
     const room = quota - usage;
     line.textContent = `${words.size_is} ${size(all)}. ${words.room_is} ${size(room)}.`;

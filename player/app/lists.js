@@ -20,12 +20,12 @@ async function marks() {
 
 function coursePage() {
   marks();
+  hears.push(marks);
   searching();
   addEventListener("pageshow", marks);
   for (const box of document.querySelectorAll(".module")) {
     const items = [...box.parentElement.querySelectorAll("li[data-lecture]")];
     const here = data.lectures.filter((l) => l[2] && items.some((i) => i.dataset.lecture === l[0]));
-    box.append(make("h3", { textContent: box.dataset.title }));
     keeper(box, here.map((l) => ({ id: `${data.course}/${l[0]}`, address: `${encodeURIComponent(l[0])}.html`, bytes: l[2] }))).catch(() => {});
   }
   if (worker() && window.indexedDB) contact().then((gone) => gone.length && marks()).catch(() => {});

@@ -42,9 +42,11 @@ async function wordsOf(name, changes) {
   }
 }
 
+// Without signs of direction: a part of a text would begin what it does not end.
+const straight = (text) => text.replace(/[\u202a-\u202e\u2066-\u2069]/g, "");
 // Where the folded words stand in the text: [from, to], or null. Folding can shorten text, so letters are counted one by one.
 function find(haystack, needle) {
-  const letters = [...haystack.normalize("NFC")];
+  const letters = [...straight(haystack).normalize("NFC")];
   const folded = letters.map(fold);
   const at = folded.join("").indexOf(needle);
   if (at < 0) return null;
@@ -67,7 +69,7 @@ function matches(lecture, needle) {
   return found.sort((a, b) => a[0] - b[0]).slice(0, 30);
 }
 function row(t, hit, where, id) {
-  const line = make("bdi", {}, hit[0], make("mark", { textContent: hit[1] }), hit[2]);
+  const line = make("bdi", { lang: author }, hit[0], make("mark", { textContent: hit[1] }), hit[2]);
   const link = make("a", { href: id ? `${encodeURIComponent(id)}.html#t=${Math.floor(t)}` : `#t=${Math.floor(t)}` }, line, make("small", { textContent: `${time(t)} · ${where}` }));
   if (!id) {
     link.onclick = (e) => {
@@ -106,7 +108,7 @@ function searching() {
     for (const [id, title, name] of course ? await all().catch(miss) : []) {
       if (id === data.lecture) continue;
       const hits = await text(name).then((lecture) => matches(lecture, needle)).catch(miss);
-      for (const [t, hit, where] of hits) rows.push(row(t, hit, `${title} · ${where}`, id));
+      for (const [t, hit, where] of hits) rows.push(row(t, hit, `${straight(title)} · ${where}`, id));
       if (mine !== asked) return;
     }
     if (mine !== asked) return;

@@ -41,10 +41,10 @@ function load(i, asked) {
 }
 const slideName = (i) => `${words.slide} ${i + 1} ${words.of} ${slides.length}${slides[i][5] ? `: ${slides[i][5]}` : ""}`;
 
-// The one before stays until this one can be seen. On a thin link the voice has what it needs first.
+// The one before stays until this one can be seen.
 async function showSlide(i) {
   if (i === wantedSlide || !slides[i]) return;
-  if (R.bps < R.thin && !clock.paused && !ready.has(i) && R.have && R.have() - clock.currentTime < 8 && R.have() < data.duration - 1) return;
+  if (!ready.has(i) && short()) return;
   wantedSlide = i;
   if (i !== marked) markStrip((marked = i));
   try {
@@ -53,7 +53,6 @@ async function showSlide(i) {
     picture.src = image.src;
     picture.alt = slideName(i);
     current = i;
-    $("zoom").hidden = false;
   } catch (e) {
     // Tried again by the clock.
     if (wantedSlide === i) wantedSlide = -1;
@@ -82,11 +81,19 @@ const strip = $("strip");
 function buildStrip() {
   if (!strip) return;
   slides.forEach((s, i) => {
-    const title = make("bdi", { textContent: s[5] || `${words.slide} ${i + 1}` });
+    const title = make("bdi", { lang: author, textContent: s[5] });
     const button = make("button", { type: "button", onclick: () => seek(s[0], true) }, title, make("small", { textContent: `${i + 1} · ${time(s[0])}` }));
     strip.append(make("li", {}, button));
   });
+  nameSlides();
 }
+// Those without a title are called by their numbers.
+function nameSlides() {
+  if (current >= 0) picture.alt = slideName(current);
+  if (!strip) return;
+  strip.querySelectorAll("bdi").forEach((e, i) => slides[i][5] || Object.assign(e, { lang: root.lang, textContent: `${words.slide} ${i + 1}` }));
+}
+hears.push(nameSlides);
 function markStrip(i) {
   if (!strip) return;
   const before = strip.querySelector("[aria-current]");

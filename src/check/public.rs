@@ -25,10 +25,11 @@ pub fn samples(keys: &[Key], packs: impl Fn(&Key) -> bool) -> Vec<Sample> {
     let of_course = |key: &str| key.split('/').count() == 2 && !key.starts_with("blobs/") && !key.starts_with("courses/");
     let named = |start: &'static str, end: &'static str| move |key: &str| key.starts_with(start) && key.ends_with(end);
     type Sort<'a> = (&'a dyn Fn(&str) -> bool, Caching);
-    let sorts: [Sort<'_>; 15] = [
+    let sorts: [Sort<'_>; 16] = [
         (&|k| k == "index.html", Revalidate),
         (&named("app-", ".js"), Immutable),
         (&named("hls-", ".js"), Immutable),
+        (&named("words-", ".json"), Immutable),
         (&|k| k == "sw.js", Revalidate),
         // It moves learners to a new release, and drops their copies of what was withdrawn.
         (&named("courses/", "/current.json"), Revalidate),
@@ -267,6 +268,7 @@ mod tests {
             ("hls-0123456789abcdef.js", Caching::Immutable),
             ("index.html", Caching::Revalidate),
             ("sw.js", Caching::Revalidate),
+            ("words-en-0123456789abcdef.json", Caching::Immutable),
         ];
         let others = ["blobs/bb/b.mp4", "c/b.html", "courses/c/releases/1.json", "intents/x.json"];
         let keys: Vec<Key> = kept.iter().map(|k| k.0).chain(others).map(|k| Key::new(k).unwrap()).collect();

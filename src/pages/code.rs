@@ -2,7 +2,7 @@
 //! short names (`player/minify.sh`; a learner pays by the megabyte, a reader of the sources does not), named by digest or written
 //! into the page.
 
-use super::Page;
+use super::{Page, words};
 use crate::store::Caching;
 use crate::units::Digest;
 use std::collections::BTreeSet;
@@ -44,6 +44,7 @@ pub fn lecture_style() -> &'static str {
 pub fn list_words() -> &'static BTreeSet<String> {
     static NAMES: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
         let sources = [
+            include_str!("../../player/app/tongue.js"),
             include_str!("../../player/app/keeping.js"),
             include_str!("../../player/app/search.js"),
             include_str!("../../player/app/lists.js"),
@@ -55,8 +56,9 @@ pub fn list_words() -> &'static BTreeSet<String> {
 
 /// Every `words.name` of a script.
 fn said(source: &str) -> BTreeSet<String> {
-    let name = |after: &str| after.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
-    source.split("words.").skip(1).map(name).collect()
+    let name = |after: &str| after.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect::<String>();
+    // A sentence may end in that word.
+    source.split("words.").skip(1).map(name).filter(|name| !name.is_empty()).collect()
 }
 
 /// What a page may load and run: its own origin's files, media through object URLs, and of inline script and style exactly
@@ -83,21 +85,26 @@ pub fn csp_of_any_version() -> String {
     format!("connect-src 'self'; font-src 'none'; {MEDIA}")
 }
 
-/// What all pages share, at the root of the store: `app-*.js` and `hls-*.js` named by digest, and `sw.js`, whose name must stay.
+/// What all pages share, at the root of the store: `app-*.js` and `hls-*.js` named by digest, `sw.js`, whose name must stay, and the words of
+/// each language, by digest too.
 pub fn assets() -> Vec<Page> {
     let worker = one_line(include_str!("../../player/min/sw.js"));
     let hls: &[u8] = include_bytes!("../../player/vendor/hls.min.js");
     let script = |key: String, bytes: Vec<u8>, caching| Page { key, content_type: "text/javascript; charset=utf-8", bytes, caching };
     // 64 bits: nobody chooses these bytes to collide, and names stay short in every page.
-    let named = |stem: &str, bytes: Vec<u8>| {
-        let key = format!("{stem}-{}.js", &Digest::of(&bytes).to_string()[..16]);
-        script(key, bytes, Caching::Immutable)
-    };
-    vec![
+    let digest = |bytes: &[u8]| Digest::of(bytes).to_string()[..16].to_string();
+    let named = |stem: &str, bytes: Vec<u8>| script(format!("{stem}-{}.js", digest(&bytes)), bytes, Caching::Immutable);
+    let words = words::files().map(|(tag, text)| {
+        let key = format!("words-{tag}-{}.json", digest(text.as_bytes()));
+        Page { key, content_type: "application/json", bytes: text.into_bytes(), caching: Caching::Immutable }
+    });
+    let mut all = vec![
         named("app", APP.clone().into_bytes()),
         named("hls", hls.to_vec()),
         script("sw.js".into(), worker.into_bytes(), Caching::Revalidate),
-    ]
+    ];
+    all.extend(words);
+    all
 }
 
 /// Without lines that are comments and without indentation. Sources keep comments on lines of their own and never begin
@@ -176,8 +183,9 @@ mod tests {
         assert!(inline + style + rest <= 20_000, "{}", inline + style + rest);
     }
 
-    const SOURCES: [&str; 9] = [
+    const SOURCES: [&str; 10] = [
         include_str!("../../player/app/core.js"),
+        include_str!("../../player/app/tongue.js"),
         include_str!("../../player/app/kept.js"),
         include_str!("../../player/app/keeping.js"),
         include_str!("../../player/app/slides.js"),

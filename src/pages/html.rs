@@ -21,7 +21,25 @@ pub fn escape(text: &str) -> String {
 
 /// An author's words in a line of ours: directional overrides inside end with the element.
 pub fn isolate(text: &str) -> String {
-    format!("<bdi>{}</bdi>", escape(text))
+    format!("<bdi>{}</bdi>", escape(&closed(text)))
+}
+
+/// With as many ends of directional isolates as beginnings. The end of a `<bdi>` is to browsers one more such end: it would close what the
+/// author left open, and leave the element's own open to the line's end; one end too many would close that too early.
+pub fn closed(text: &str) -> String {
+    let mut open = 0;
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\u{2066}'..='\u{2068}' => open += 1,
+            '\u{2069}' if open == 0 => continue,
+            '\u{2069}' => open -= 1,
+            _ => {}
+        }
+        out.push(c);
+    }
+    out.extend(std::iter::repeat_n('\u{2069}', open));
+    out
 }
 
 /// One part of a path as it stands in a URL, so that an id with a space, `#`, `?` or `/` stays one part.
@@ -119,6 +137,12 @@ mod tests {
         assert_eq!(absolute(page, "../blobs/ef/ef01.webp"), "https://learn.example.vn/kho/blobs/ef/ef01.webp");
         assert_eq!(absolute(page, "https://cdn.example/x.webp"), "https://cdn.example/x.webp");
         assert_eq!(absolute(None, "../blobs/x.webp"), "../blobs/x.webp");
+    }
+
+    #[test]
+    fn what_an_author_leaves_open_ends_with_his_words() {
+        assert_eq!(closed("a \u{202e}\u{2066}b\u{2067}c\u{2069}"), "a \u{202e}\u{2066}b\u{2067}c\u{2069}\u{2069}");
+        assert_eq!(closed("\u{2069}a\u{2068}b\u{2069}\u{2069}"), "a\u{2068}b\u{2069}");
     }
 
     #[test]

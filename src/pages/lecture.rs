@@ -3,8 +3,8 @@
 
 use super::code::{COME, first, list_words, loader};
 use super::html::{Head, LECTURE, document, escape, isolate, part, safe_uri};
-use super::media::script_json;
-use super::words::Words;
+use super::media::{MediaView, script_json};
+use super::words::{Words, bytes, seconds};
 use super::{CourseView, LectureView, Names, Page, assets, lists};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -23,20 +23,18 @@ pub(super) fn lecture_page(
         course.titled(&course.title)
     );
     body += &format!("<main>\n{}{}", player(lecture, words), start(Some(course), lecture, "../", names));
-    body += &format!(
-        "<p class=\"out\"><a href=\"{}.html\" target=\"_blank\" rel=\"noopener\">{}</a></p>\n",
-        part(&lecture.id),
-        escape(&words.open_page)
-    );
+    let out = format!("a href=\"{}.html\" target=\"_blank\" rel=\"noopener\"", part(&lecture.id));
+    body += &format!("<p class=\"out\">{}</p>\n", words.tag_of(&out, "{open_page}"));
     body += &about(Some(course), lecture, words);
     body += &tools(lecture, words, true);
     body += &prerequisites(course, lecture, words);
     body += &downloads(lecture, words);
     body += "<nav class=\"steps\">\n";
-    for (class, word, other) in [("previous", &words.previous, before), ("next", &words.next, after)] {
+    for (class, other) in [("previous", before), ("next", after)] {
         if let Some(other) = other {
             let (href, title) = (part(&other.id), course.titled(&other.title));
-            body += &format!("<a class=\"{class}\" rel=\"{}\" href=\"{href}.html\"><small>{word}</small> {title}</a>\n", &class[..4]);
+            let word = words.tag_of("small", &format!("{{{class}}}"));
+            body += &format!("<a class=\"{class}\" rel=\"{}\" href=\"{href}.html\">{word} {title}</a>\n", &class[..4]);
         }
     }
     body += &format!("</nav>\n</main>\n{}{}", lists::colophon(course, words), rest(Some(course), lecture, words, "../", names));
@@ -107,22 +105,22 @@ fn player(lecture: &LectureView, words: &Words) -> String {
     let length = lecture.duration_s.max(0.0);
     let mut facts = Vec::new();
     if length > 0.0 {
-        facts.push(words.length(length));
+        facts.push(seconds(length));
     }
-    facts.extend(lists::least(lecture).map(|b| words.megabytes(b)));
+    facts.extend(lists::least(lecture).map(bytes));
     let call = if lecture.media.voice.is_some() { &words.play } else { &words.watch };
     let mut out = format!(
         "<section id=\"player\" aria-label=\"{}\">\n<div id=\"stage\">\n<img id=\"slide\" width=\"{width}\" height=\"{height}\" alt=\"\">\n\
          <video id=\"video\" playsinline preload=\"none\" hidden></video>\n\
          <button type=\"button\" id=\"zoom\" aria-label=\"{1}\" title=\"{1}\" hidden>{2}</button>\n\
-         <button type=\"button\" id=\"play\" hidden>{3}<span><b>{4}</b> <small>{5}</small></span></button>\n\
+         <button type=\"button\" id=\"play\" hidden>{3}<span><b>{4}</b> {5}</span></button>\n\
          <p id=\"note\" role=\"status\" hidden></p>\n</div>\n<audio id=\"audio\" preload=\"auto\"></audio>\n",
         escape(&words.player),
         escape(&words.enlarge),
         sign("M4 9V4h5M15 4h5v5M20 15v5h-5M9 20H4v-5"),
         sign("M8 5v14l11-7z"),
         escape(call),
-        facts.join(" · "),
+        words.tag_of("small", &facts.join(" · ")),
     );
     if !lecture.media.captions.is_empty() {
         out += "<p id=\"line\" hidden></p>\n";
@@ -147,7 +145,7 @@ fn player(lecture: &LectureView, words: &Words) -> String {
 fn about(course: Option<&CourseView>, lecture: &LectureView, words: &Words) -> String {
     let mut facts: Vec<String> = lecture.presenter.as_deref().map(isolate).into_iter().collect();
     if lecture.duration_s > 0.0 {
-        facts.push(words.length(lecture.duration_s));
+        facts.push(words.tag_of("span", &seconds(lecture.duration_s)));
     }
     let title = course.map_or_else(|| isolate(&lecture.title), |c| c.titled(&lecture.title));
     let mut out = format!("<h1>{title}</h1>\n");
@@ -162,75 +160,69 @@ fn tools(lecture: &LectureView, words: &Words, keeping: bool) -> String {
     let media = &lecture.media;
     let mut out = String::new();
     if !media.slides.is_empty() {
-        out += &format!("<section class=\"deck\" aria-label=\"{}\">\n<ol id=\"strip\"></ol>\n</section>\n", escape(&words.slides));
+        let label = escape(&words.slides);
+        out += &format!("<section class=\"deck\" aria-label=\"{label}\" data-w=\"{{slides}}\">\n<ol id=\"strip\"></ol>\n</section>\n");
     }
-    out += &format!("<div class=\"choices\">\n<label class=\"wide\"><span>{}</span><select id=\"mode\" disabled>", escape(&words.mode));
-    let mut option = |value: &str, name: String, bytes: Option<u64>| {
-        let price = bytes.map(|b| format!(" · {}", words.megabytes(b))).unwrap_or_default();
-        out += &format!("<option value=\"{}\">{name}{price}</option>", escape(value));
+    out += &format!("<div class=\"choices\">\n<label class=\"wide\">{}<select id=\"mode\" disabled>", words.tag_of("span", "{mode}"));
+    let mut option = |value: &str, name: &str, price: Option<u64>| {
+        let template = [name.to_string()].into_iter().chain(price.map(bytes)).collect::<Vec<_>>().join(" · ");
+        out += &words.tag_of(&format!("option value=\"{}\"", escape(value)), &template);
     };
     if media.voice.is_some() || media.native.is_some() {
-        option("slides", escape(&words.slides_way), media.slides_bytes());
+        option("slides", "{slides_way}", media.slides_bytes());
     }
-    option("auto", escape(&words.page.get("auto").cloned().unwrap_or_default()), None);
+    option("auto", "{auto}", None);
     for (i, (rung, way)) in media.rungs.iter().zip(&lecture.ways).enumerate() {
-        option(&format!("={}", rung.name), rung_name(lecture, i, words), Some(way.bytes));
+        option(&format!("={}", rung.name), &grade(media, i), Some(way.bytes));
     }
     out += "</select></label>\n";
-    out += &format!("<label><span>{}</span><select id=\"speed\" disabled>", escape(&words.speed));
+    out += &format!("<label>{}<select id=\"speed\" disabled>", words.tag_of("span", "{speed}"));
     for speed in ["0.75", "1", "1.25", "1.5", "1.75", "2"] {
         let chosen = if speed == "1" { " selected" } else { "" };
-        out += &format!("<option value=\"{speed}\"{chosen}>{}×</option>", speed.replace('.', &escape(&words.decimal)));
+        out += &words.tag_of(&format!("option value=\"{speed}\"{chosen}"), &format!("{{{speed}}}×"));
     }
     out += "</select></label>\n";
     if !media.captions.is_empty() {
-        out += &format!("<label><span>{}</span><select id=\"cc\" disabled></select></label>\n", escape(&words.captions));
+        out += &format!("<label>{}<select id=\"cc\" disabled></select></label>\n", words.tag_of("span", "{captions}"));
     }
     out += &format!(
-        "<label class=\"check\"><input id=\"saver\" type=\"checkbox\" disabled><span>{} <small>{}</small></span></label>\n</div>\n",
-        escape(&words.save_data),
-        escape(&words.save_data_hint)
+        "<label class=\"check\"><input id=\"saver\" type=\"checkbox\" disabled><span>{} {}</span></label>\n</div>\n",
+        words.tag_of("span", "{save_data}"),
+        words.tag_of("small", "{save_data_hint}")
     );
     if lecture.search.is_some() {
         out += &lists::search_form(words);
     }
     if keeping && media.voice.is_some() {
-        out += &format!("<section id=\"keep\">\n<h2>{}</h2>\n</section>\n", escape(&words.offline));
+        out += &format!("<section id=\"keep\">\n{}\n</section>\n", words.tag_of("h2", "{offline}"));
     }
-    let slides_way = media.slides_bytes().map(|b| (escape(&words.slides_way), b));
-    let rungs = lecture.ways.iter().enumerate().map(|(i, w)| (rung_name(lecture, i, words), w.bytes));
-    let rows: Vec<String> = slides_way
-        .into_iter()
-        .chain(rungs)
-        .map(|(name, bytes)| format!("<tr><td>{name}</td><td>{}</td></tr>\n", words.megabytes(bytes)))
-        .collect();
+    let slides_way = media.slides_bytes().map(|b| (words.tag_of("td", "{slides_way}"), b));
+    let rungs = lecture.ways.iter().enumerate().map(|(i, w)| match i < media.rungs.len() {
+        true => (words.tag_of("td", &grade(media, i)), w.bytes),
+        // Its own name, which is the profile's, where no more is known.
+        false => (format!("<td>{} {}</td>", words.tag_of("span", "{video_way}"), isolate(&w.name)), w.bytes),
+    });
+    let row = |(name, price)| format!("<tr>{name}{}</tr>\n", words.tag_of("td", &bytes(price)));
+    let rows: Vec<String> = slides_way.into_iter().chain(rungs).map(row).collect();
     if !rows.is_empty() {
+        let [data, way, size, note] = [("h2", "{data}"), ("th", "{way}"), ("th", "{size}"), ("p class=\"hint\"", "{data_note}")]
+            .map(|(open, template)| words.tag_of(open, template));
+        let rows = rows.concat();
         out += &format!(
-            "<section>\n<h2>{}</h2>\n<table>\n<thead><tr><th>{}</th><th>{}</th></tr></thead>\n<tbody>\n{}</tbody>\n</table>\n<p class=\"hint\">{}</p>\n</section>\n",
-            escape(&words.data),
-            escape(&words.way),
-            escape(&words.size),
-            rows.concat(),
-            escape(&words.data_note)
+            "<section>\n{data}\n<table>\n<thead><tr>{way}{size}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n{note}\n</section>\n"
         );
     }
     out
 }
 
-/// A rung as learners call it: `Video, lightest (720p)`. Its own name, which is the profile's, where no more is known.
-fn rung_name(lecture: &LectureView, index: usize, words: &Words) -> String {
-    let video = escape(&words.video_way);
-    match lecture.media.rungs.get(index) {
-        Some(rung) => {
-            let grade = match index {
-                0 => &words.lightest,
-                i if i + 1 == lecture.media.rungs.len() => &words.sharpest,
-                _ => &words.medium,
-            };
-            format!("{video}, {} ({}p)", escape(grade), rung.height)
-        }
-        None => format!("{video} {}", lecture.ways.get(index).map(|w| isolate(&w.name)).unwrap_or_default()),
-    }
+/// A rung as learners call it: `Video, lightest (720p)`, as a template.
+fn grade(media: &MediaView, index: usize) -> String {
+    let grade = match index {
+        0 => "lightest",
+        i if i + 1 == media.rungs.len() => "sharpest",
+        _ => "medium",
+    };
+    format!("{{video_way}}, {{{grade}}} ({}p)", media.rungs[index].height)
 }
 
 fn prerequisites(course: &CourseView, lecture: &LectureView, words: &Words) -> String {
@@ -238,31 +230,30 @@ fn prerequisites(course: &CourseView, lecture: &LectureView, words: &Words) -> S
     match links.is_empty() {
         true => String::new(),
         false => {
-            format!("<section>\n<h2>{}</h2>\n<ul>\n<li>{}</li>\n</ul>\n</section>\n", escape(&words.before), links.join("</li>\n<li>"))
+            let heading = words.tag_of("h2", "{before}");
+            format!("<section>\n{heading}\n<ul>\n<li>{}</li>\n</ul>\n</section>\n", links.join("</li>\n<li>"))
         }
     }
 }
 
 /// What can be downloaded; all there is without a script.
 fn downloads(lecture: &LectureView, words: &Words) -> String {
-    let mut out = format!("<section>\n<h2>{}</h2>\n<noscript><p>{}</p></noscript>\n<ul>\n", escape(&words.files), escape(&words.no_script));
+    let heading = words.tag_of("h2", "{files}");
+    let mut out = format!("<section>\n{heading}\n<noscript><p>{}</p></noscript>\n<ul>\n", escape(&words.no_script));
     if let Some(whole) = &lecture.whole
         && let Some(uri) = safe_uri(&whole.uri)
     {
         let name = escape(&whole.title);
-        out += &format!(
-            "<li><a href=\"{uri}\" download=\"{name}\">{}</a> <small>{}</small></li>\n",
-            escape(&words.whole),
-            words.megabytes(whole.bytes)
-        );
+        let link = words.tag_of(&format!("a href=\"{uri}\" download=\"{name}\""), "{whole}");
+        out += &format!("<li>{link} {}</li>\n", words.tag_of("small", &bytes(whole.bytes)));
     }
     for file in &lecture.files {
         let title = isolate(&file.title);
         let name = safe_uri(&file.uri).map_or_else(|| title.clone(), |uri| format!("<a href=\"{uri}\" download>{title}</a>"));
-        out += &format!("<li>{name} <small>{}</small></li>\n", words.megabytes(file.bytes));
+        out += &format!("<li>{name} {}</li>\n", words.tag_of("small", &bytes(file.bytes)));
     }
     if let Some(master) = safe_uri(&lecture.master_uri) {
-        out += &format!("<li><a href=\"{master}\">{}</a></li>\n", escape(&words.no_script_hls));
+        out += &format!("<li>{}</li>\n", words.tag_of(&format!("a href=\"{master}\""), "{no_script_hls}"));
     }
     out + "</ul>\n</section>\n"
 }
@@ -302,6 +293,7 @@ fn rest(course: Option<&CourseView>, lecture: &LectureView, words: &Words, root:
         "floor": lecture.whole.as_ref().map(|w| json!([w.uri, w.bytes, w.title])),
         "hls": format!("{root}{}", names.hls),
         "worker": course.map(|_| format!("{root}{}", names.worker)),
+        "languages": names.languages(words, root),
     });
     let about = lecture.media.data_json(about, words);
     format!("<script type=\"application/json\" id=\"about\">{about}</script>\n<script>{COME}</script>\n")
@@ -317,6 +309,7 @@ pub(super) fn course_data(course: &CourseView, words: &Words, names: &Names) -> 
         "worker": format!("../{}", names.worker),
         "words": words.page.iter().filter(|(name, _)| list_words().contains(*name)).collect::<BTreeMap<_, _>>(),
         "decimal": words.decimal,
+        "languages": names.languages(words, "../"),
     });
     format!(
         "<script type=\"application/json\" id=\"data\">{}</script>\n<script src=\"../{}\" defer></script>\n",

@@ -2,7 +2,7 @@
 
 use super::html::{Head, document, escape, isolate, part};
 use super::lecture::course_data;
-use super::words::Words;
+use super::words::{Words, bytes, seconds};
 use super::{CourseSummary, CourseView, LectureView, Names, Page};
 
 /// `index.html`: every course of the store. It belongs to no one course, so it speaks both languages.
@@ -29,11 +29,12 @@ pub(super) fn course_page(course: &CourseView, names: &Names) -> Page {
     let words = Words::of(&course.language);
     let lectures = || course.modules.iter().flat_map(|m| &m.lectures);
     let total: f64 = lectures().map(|l| l.duration_s).sum();
-    let facts = format!("{} · {}", words.lectures(lectures().count()), words.length(total));
+    let facts = format!("{{n{}}} · {}", lectures().count(), seconds(total));
     let mut body = format!(
-        "<header><a class=\"up\" href=\"../index.html\"><span aria-hidden=\"true\">‹</span> {}</a></header>\n<main>\n<h1>{}</h1>\n<p class=\"facts\">{facts}</p>\n",
-        escape(&words.courses),
-        course.titled(&course.title)
+        "<header><a class=\"up\" href=\"../index.html\"><span aria-hidden=\"true\">‹</span> {}</a></header>\n<main>\n<h1>{}</h1>\n{}\n",
+        words.tag_of("span", "{courses}"),
+        course.titled(&course.title),
+        words.tag_of("p class=\"facts\"", &facts)
     );
     if lectures().any(|l| l.search.is_some()) {
         body += &search_form(words);
@@ -50,7 +51,7 @@ pub(super) fn course_page(course: &CourseView, names: &Names) -> Page {
         }
         body += "</ol>\n";
         if module.lectures.iter().any(|l| l.media.slides_bytes().is_some()) {
-            body += &format!("<div class=\"module\" data-title=\"{}\"></div>\n", escape(&words.offline_module));
+            body += &format!("<div class=\"module\">{}</div>\n", words.tag_of("h3", "{offline_module}"));
         }
         body += "</section>\n";
     }
@@ -60,7 +61,7 @@ pub(super) fn course_page(course: &CourseView, names: &Names) -> Page {
     let head = Head {
         language: &course.language,
         title: &course.title,
-        description: &facts.replace('\u{a0}', " "),
+        description: &words.fill(&facts).replace('\u{a0}', " "),
         poster,
         address,
         class: "list",
@@ -70,7 +71,7 @@ pub(super) fn course_page(course: &CourseView, names: &Names) -> Page {
 
 fn card(course: &CourseView, lecture: &LectureView, words: &Words) -> String {
     let mut facts: Vec<String> = lecture.presenter.as_deref().map(isolate).into_iter().collect();
-    facts.push(words.length(lecture.duration_s));
+    facts.push(words.tag_of("span", &seconds(lecture.duration_s)));
     let mut out = format!(
         "<li data-lecture=\"{}\"><a href=\"{}.html\">{}</a> <small>{}</small>",
         escape(&lecture.id),
@@ -78,15 +79,15 @@ fn card(course: &CourseView, lecture: &LectureView, words: &Words) -> String {
         course.titled(&lecture.title),
         facts.join(" · ")
     );
-    let slides = lecture.media.slides_bytes().map(|b| format!("{} {}", escape(&words.slides_way), words.megabytes(b)));
-    let video = lecture.ways.iter().map(|w| w.bytes).max().map(|b| format!("{} {}", escape(&words.video_way), words.megabytes(b)));
+    let slides = lecture.media.slides_bytes().map(|b| format!("{{slides_way}} {}", bytes(b)));
+    let video = lecture.ways.iter().map(|w| w.bytes).max().map(|b| format!("{{video_way}} {}", bytes(b)));
     let prices: Vec<String> = slides.into_iter().chain(video).collect();
     if !prices.is_empty() {
-        out += &format!(" <small>{}</small>", prices.join(" · "));
+        out += &format!(" {}", words.tag_of("small", &prices.join(" · ")));
     }
     let links = before(course, lecture);
     if !links.is_empty() {
-        out += &format!(" <small class=\"before\">{}: {}</small>", escape(&words.before), links.join(", "));
+        out += &format!(" <small class=\"before\">{}: {}</small>", words.tag_of("span", "{before}"), links.join(", "));
     }
     out + "</li>\n"
 }
@@ -115,10 +116,10 @@ pub(super) fn clock(seconds: f64) -> String {
 /// Asleep until the script has come; without one it is not shown.
 pub(super) fn search_form(words: &Words) -> String {
     format!(
-        "<form id=\"search\" role=\"search\">\n<label for=\"query\" class=\"unseen\">{}</label>\n\
-         <input id=\"query\" type=\"search\" placeholder=\"{}\" autocomplete=\"off\" enterkeyhint=\"search\" disabled>\n\
+        "<form id=\"search\" role=\"search\">\n{}\n\
+         <input id=\"query\" type=\"search\" placeholder=\"{}\" data-w=\"{{search}}\" autocomplete=\"off\" enterkeyhint=\"search\" disabled>\n\
          <p id=\"found\" class=\"hint\" role=\"status\"></p>\n<ol id=\"results\"></ol>\n</form>\n",
-        escape(&words.search_hint),
+        words.tag_of("label for=\"query\" class=\"unseen\"", "{search_hint}"),
         escape(&words.search)
     )
 }
@@ -127,7 +128,7 @@ pub(super) fn search_form(words: &Words) -> String {
 pub(super) fn colophon(course: &CourseView, words: &Words) -> String {
     let licence = match course.licence.is_empty() {
         true => String::new(),
-        false => format!("{}: {} · ", escape(&words.licence), isolate(&course.licence)),
+        false => format!("{}: {} · ", words.tag_of("span", "{licence}"), isolate(&course.licence)),
     };
-    format!("<footer>{licence}{} {}</footer>\n", escape(&words.release), course.release)
+    format!("<footer>{licence}{}</footer>\n", words.tag_of("span", &format!("{{release}} {}", course.release)))
 }

@@ -2,6 +2,7 @@
 //! video, the captions. Pure; whoever has the package reads the bytes.
 
 use super::code::base64;
+use super::html::closed;
 use super::words::Words;
 use crate::package::{Package, Voice};
 use serde_json::{Value, json};
@@ -190,7 +191,7 @@ impl MediaView {
     /// What the rest of the page's script reads, besides what `about` holds.
     pub fn data_json(&self, mut about: Value, words: &Words) -> String {
         let slide = |s: &SlideView| {
-            json!([(s.start_s * 1000.0).round() / 1000.0, s.uri, s.bytes, s.width, s.height, s.title.as_deref().unwrap_or("")])
+            json!([(s.start_s * 1000.0).round() / 1000.0, s.uri, s.bytes, s.width, s.height, closed(s.title.as_deref().unwrap_or(""))])
         };
         let rung = |r: &RungView| json!([r.name, r.height, r.bytes, r.average_bps, r.peak_bps]);
         about["slides"] = self.slides.iter().map(slide).collect();

@@ -116,13 +116,13 @@ fn a_lecture_page_says_what_it_costs_and_leads_on() {
     let page = text(&course_pages(&course())[2]);
     for expected in [
         "\"master\":\"suy-tim.m3u8\"",
-        "<bdi>BS. Nguyễn Thị Hà</bdi> · 1 giờ 05 phút",
-        "<td>Tiếng và trang chiếu</td><td>9,1 MB</td>",
-        "<td>Video, nhẹ nhất (360p)</td><td>22 MB</td>",
-        "<td>Video, rõ nhất (720p)</td><td>59 MB</td>",
-        "<option value=\"=720p\">Video, rõ nhất (720p) · 59 MB</option>",
-        "<small>1 giờ 05 phút · 9,1 MB</small>",
-        "<option value=\"slides\">Tiếng và trang chiếu · 9,1 MB</option>",
+        "<bdi>BS. Nguyễn Thị Hà</bdi> · <span data-w=\"{s3900}\">1 giờ 05 phút</span>",
+        "<td data-w=\"{slides_way}\">Tiếng và trang chiếu</td><td data-w=\"{b9030000}\">9,1 MB</td>",
+        ">Video, nhẹ nhất (360p)</td><td data-w=\"{b21300000}\">22 MB</td>",
+        ">Video, rõ nhất (720p)</td><td data-w=\"{b58000001}\">59 MB</td>",
+        "<option value=\"=720p\" data-w=\"{video_way}, {sharpest} (720p) · {b58000001}\">Video, rõ nhất (720p) · 59 MB</option>",
+        "<small data-w=\"{s3900} · {b9030000}\">1 giờ 05 phút · 9,1 MB</small>",
+        "<option value=\"slides\" data-w=\"{slides_way} · {b9030000}\">Tiếng và trang chiếu · 9,1 MB</option>",
         "<meta property=\"og:image\" content=\"https://learn.example.vn/blobs/ef/ef01.webp\">",
         "<meta property=\"og:url\" content=\"https://learn.example.vn/tim-mach/suy-tim.html\">",
         "<meta property=\"og:type\" content=\"video.other\">",
@@ -231,7 +231,8 @@ fn what_an_author_left_out_leaves_no_empty_words() {
 #[test]
 fn the_small_file_can_be_kept_and_says_what_it_costs() {
     let page = text(&course_pages(&course())[1]);
-    assert!(page.contains("<a href=\"../blobs/cd/cdef.mp4\" download=\"ecg-1.mp4\">Cả bài") && page.contains("9,5 MB"), "{page}");
+    let link = "<a href=\"../blobs/cd/cdef.mp4\" download=\"ecg-1.mp4\" data-w=\"{whole}\">Cả bài";
+    assert!(page.contains(link) && page.contains("9,5 MB"), "{page}");
 }
 
 #[test]
@@ -251,6 +252,40 @@ fn titles_in_other_languages_wait_for_the_learner() {
         let wanted = "<bdi data-titles=\"{&quot;en&quot;:&quot;ECG: \\&quot;P\\&quot; &lt;wave&gt;&quot;}\">ECG: sóng P</bdi>";
         assert!(super::tests::text(page).contains(wanted), "{}", super::tests::text(page));
     }
+}
+
+/// The script fills the same templates with another language's words.
+#[test]
+fn what_stands_in_a_page_is_what_its_template_makes() {
+    let words = words::Words::of("vi");
+    let mut pages = course_pages(&course());
+    pages.push(withdrawn_page(&course(), "ecg-0"));
+    let mut seen = 0;
+    for page in &pages {
+        let html = String::from_utf8(page.bytes.clone()).unwrap();
+        for element in html.split(" data-w=\"").skip(1) {
+            let (template, rest) = element.split_once('"').unwrap();
+            assert!(!template.contains('&'), "{template}");
+            let made = words.fill(template);
+            assert!(!made.is_empty() && !made.contains(['{', '}']), "{template}");
+            let before = &html[..element.as_ptr() as usize - html.as_ptr() as usize];
+            let tag = &before[before.rfind('<').unwrap()..];
+            // Said by a screen reader, or shown in an empty field; else read.
+            let there = match tag.contains("aria-label=") || tag.contains("placeholder=") {
+                true => tag.contains(&format!("=\"{made}\"")),
+                false => rest.split_once('>').unwrap().1.split('<').next() == Some(made.as_str()),
+            };
+            assert!(there, "{template} in {tag}");
+            seen += 1;
+        }
+        // What the page's own words are, and where others are found.
+        let others = format!("\"languages\":{{\"en\":\"../{}\",\"vi\":\"\"}}", assets()[4].key);
+        assert!(html.contains(&others), "{}", page.key);
+    }
+    assert!(seen > 100, "{seen}");
+    // Before the voice each byte counts: the script knows the player's elements by their names.
+    let page = text(&pages[1]);
+    assert_eq!(page.split("class=\"voice\"").next().unwrap().matches("data-w").count(), 1);
 }
 
 #[test]
@@ -287,8 +322,11 @@ fn assets_are_named_by_their_bytes_and_bring_a_player_with_separate_voice() {
 fn a_package_has_a_page_of_its_own_with_everything_it_needs() {
     let pages = package_pages(&LectureView { master_uri: "master.m3u8".into(), ..lecture("index", "Bài") });
     let index = text(pages.iter().find(|p| p.key == "index.html").unwrap());
-    assert!(index.contains("\"master\":\"master.m3u8\"") && index.contains("<td>59 MB</td>"));
-    assert!(pages.iter().filter(|p| p.key.contains("-")).all(|p| index.contains(&format!("\"{}\"", p.key))));
+    assert!(index.contains("\"master\":\"master.m3u8\"") && index.contains(">59 MB</td>"));
+    // It speaks English as it comes.
+    let named = |p: &Page| index.contains(&format!("\"{}\"", p.key)) != p.key.starts_with("words-en-");
+    assert!(pages.iter().filter(|p| p.key.contains("-")).all(named));
+    assert!(index.contains("\"languages\":{\"en\":\"\",\"vi\":\"words-vi-"));
 }
 
 /// Every place where an author's words go.

@@ -1,6 +1,6 @@
 //! What a page shows, as plain data: filled from a release by `publish`, from a package by `serve`.
 
-use super::html::{escape, isolate};
+use super::html::{closed, escape, isolate};
 use super::media::MediaView;
 use crate::course::Text;
 use crate::package::Package;
@@ -46,7 +46,10 @@ impl CourseView {
     /// A title, with what the script needs to show it in the learner's language.
     pub(super) fn titled(&self, title: &str) -> String {
         match self.titles.get(title) {
-            Some(others) => format!("<bdi data-titles=\"{}\">{}</bdi>", escape(&serde_json::json!(others).to_string()), escape(title)),
+            Some(others) => {
+                let others: BTreeMap<&String, String> = others.iter().map(|(language, title)| (language, closed(title))).collect();
+                format!("<bdi data-titles=\"{}\">{}</bdi>", escape(&serde_json::json!(others).to_string()), escape(&closed(title)))
+            }
             None => isolate(title),
         }
     }

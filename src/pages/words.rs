@@ -1,6 +1,11 @@
 //! The pages' own words, one JSON file a language in `player/words/`, and how lengths and sizes are written in each.
 //! A language is added by a file: the same keys, and a line in [`BUILT_IN`].
+//!
+//! A page comes in the course's language. What it says in words of ours stands in elements that name their template in `data-w`, so that
+//! `player/app/tongue.js` can say the same in the learner's: `{mode}` is a word, `{s40}` seconds, `{b9000000}` bytes, `{n3}` lectures,
+//! `{1.5}` a number.
 
+use super::html::escape;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -59,16 +64,74 @@ pub struct Words {
     pub decimal: String,
     /// What the page's script says, by the names that it knows.
     pub page: BTreeMap<String, String>,
+    /// All but those, for templates.
+    #[serde(skip)]
+    all: BTreeMap<String, String>,
 }
 
 /// A new language's file goes here. The last is what a course in any other language gets.
 const BUILT_IN: [(&str, &str); 2] =
     [("vi", include_str!("../../player/words/vi.json")), ("en", include_str!("../../player/words/en.json"))];
 
-static WORDS: LazyLock<Vec<(&str, Words)>> =
-    LazyLock::new(|| BUILT_IN.iter().map(|(tag, text)| (*tag, serde_json::from_str(text).expect("player/words is tested"))).collect());
+static WORDS: LazyLock<Vec<(&str, Words)>> = LazyLock::new(|| {
+    let read = |text: &str| {
+        let mut words: Words = serde_json::from_str(text)?;
+        let all: BTreeMap<String, serde_json::Value> = serde_json::from_str(text)?;
+        words.all = all.into_iter().filter_map(|(name, word)| Some((name, word.as_str()?.to_string()))).collect();
+        Ok::<_, serde_json::Error>(words)
+    };
+    BUILT_IN.iter().map(|(tag, text)| (*tag, read(text).expect("player/words is tested"))).collect()
+});
+
+/// Each built-in language with what the page's script asks for to speak it: the file without its blanks.
+pub fn files() -> impl Iterator<Item = (&'static str, String)> {
+    let packed = |text| serde_json::from_str::<serde_json::Value>(text).expect("player/words is tested").to_string();
+    BUILT_IN.iter().map(move |(tag, text)| (*tag, packed(text)))
+}
+
+/// Templates of a length and of a price.
+pub fn seconds(s: f64) -> String {
+    format!("{{s{}}}", s.max(0.0).round() as u64)
+}
+pub fn bytes(b: u64) -> String {
+    format!("{{b{b}}}")
+}
 
 impl Words {
+    /// The language that these are in.
+    pub fn tag(&self) -> &'static str {
+        WORDS.iter().find(|(_, words)| std::ptr::eq(words, self)).map_or("", |(tag, _)| tag)
+    }
+
+    /// A template filled. What is in no braces stays.
+    pub fn fill(&self, template: &str) -> String {
+        let mut out = String::new();
+        let mut rest = template;
+        while let Some((text, (name, after))) = rest.split_once('{').and_then(|(text, rest)| Some((text, rest.split_once('}')?))) {
+            out += text;
+            out += &self.one(name);
+            rest = after;
+        }
+        out + rest
+    }
+
+    fn one(&self, name: &str) -> String {
+        let number = |n: &str| n.parse::<u64>().ok();
+        let counted = match name.split_at_checked(1) {
+            Some(("s", n)) => number(n).map(|n| self.length(n as f64)),
+            Some(("b", n)) => number(n).map(|n| self.megabytes(n)),
+            Some(("n", n)) => number(n).map(|n| self.lectures(n as usize)),
+            _ => name.starts_with(|c: char| c.is_ascii_digit()).then(|| name.replace('.', &self.decimal)),
+        };
+        counted.or_else(|| self.all.get(name).or(self.page.get(name)).cloned()).unwrap_or_default()
+    }
+
+    /// An element that says what a template makes. `open` is its name with other attributes.
+    pub fn tag_of(&self, open: &str, template: &str) -> String {
+        let name = open.split(' ').next().unwrap_or_default();
+        format!("<{open} data-w=\"{}\">{}</{name}>", escape(template), escape(&self.fill(template)))
+    }
+
     /// Those of a BCP 47 tag's language (`vi-VN`: `vi`), English where there are none.
     pub fn of(language: &str) -> &'static Words {
         let primary = language.split('-').next().unwrap_or_default();
@@ -121,8 +184,21 @@ mod tests {
         let keys = |w: &Words| w.page.keys().cloned().collect::<Vec<_>>();
         for (tag, words) in WORDS.iter() {
             assert_eq!(keys(words), keys(&WORDS[0].1), "{tag}");
+            assert_eq!(words.tag(), *tag);
             assert!(words.page.values().all(|w| !w.is_empty()), "{tag}");
         }
+    }
+
+    #[test]
+    fn templates_hold_words_and_numbers() {
+        let (en, vi) = (Words::of("en"), Words::of("vi"));
+        assert_eq!(
+            en.fill("{slides_way} · {b9030000}, {s3900}, {n2} {1.25}×").replace('\u{a0}', " "),
+            "Voice and slides · 9.1 MB, 1 h 05 min, 2 lectures 1.25×"
+        );
+        assert_eq!(vi.fill("{1.25}× ({auto}) {}{no such} {open"), "1,25× (Video, tự chọn)  {open");
+        // A word may begin as a number does.
+        assert_eq!((en.fill("{speed}"), en.fill("{back}"), en.fill("{next}")), ("Speed".into(), "Back 10 seconds".into(), "Next".into()));
     }
 
     #[test]

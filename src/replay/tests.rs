@@ -53,9 +53,9 @@ fn the_pages_numbers_are_the_models() {
     for part in ["thin: 45e3,", "begun - visit.responseStart > 800)"] {
         assert!(first.contains(part), "{part} is not in first.js: change src/replay/session.rs with it");
     }
-    let slides = include_str!("../../player/app/slides.js");
-    for part in ["R.have() - clock.currentTime < 8 &&", "R.have() - clock.currentTime < 15", ": 300e3)"] {
-        assert!(slides.contains(part), "{part} is not in slides.js: change src/replay/deck.rs with it");
+    let slides = concat!(include_str!("../../player/app/core.js"), include_str!("../../player/app/slides.js"));
+    for part in ["R.have() - clock.currentTime < 8 &&", "!ready.has(i) && short()", "R.have() - clock.currentTime < 15", ": 300e3)"] {
+        assert!(slides.contains(part), "{part} is not in core.js or slides.js: change src/replay/deck.rs with it");
     }
     let lists = include_str!("../../player/app/lists.js");
     for part in ["R.have() - clock.currentTime < 60", "}, 2000);"] {

@@ -17,7 +17,7 @@ pub fn caching(name: &str) -> Caching {
     let digested = |stem: &str| stem.rsplit_once('-').is_some_and(|(_, d)| d.len() >= 16 && d.bytes().all(|b| b.is_ascii_hexdigit()));
     match name.rsplit_once('.') {
         _ if name.starts_with("blobs/") => Caching::Immutable,
-        Some((stem, "js" | "css")) if !stem.contains('/') && digested(stem) => Caching::Immutable,
+        Some((stem, "js" | "css" | "json")) if !stem.contains('/') && digested(stem) => Caching::Immutable,
         // What can be searched in a lecture, below its course.
         Some((stem, "json")) if digested(stem) && stem.split_once('/').is_some_and(|(_, file)| file.starts_with("search-")) => {
             Caching::Immutable
@@ -32,7 +32,13 @@ mod tests {
 
     #[test]
     fn only_names_that_hold_a_digest_are_kept_for_ever() {
-        for name in ["blobs/ab/abcdef.mp4", "app-0123456789abcdef.js", "hls-0123456789abcdef.js", "tim/search-0123456789abcdef.json"] {
+        for name in [
+            "blobs/ab/abcdef.mp4",
+            "app-0123456789abcdef.js",
+            "hls-0123456789abcdef.js",
+            "words-en-0123456789abcdef.json",
+            "tim/search-0123456789abcdef.json",
+        ] {
             assert_eq!(caching(name), Caching::Immutable, "{name}");
         }
         for name in [

@@ -2,7 +2,7 @@
 // wrote what he should not. Published once into a directory by the binary under test; again by another binary.
 
 import { spawnSync } from "node:child_process";
-import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { copyFileSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 export const hostile = `</bdi></script><script>window.hacked=1</script><img src=x onerror="window.hacked=2">"' onclick='window.hacked=3' \u202e\u2066 ${"dài ".repeat(200)}`;
@@ -62,8 +62,22 @@ export function publish(rivulet, fixtures, out) {
   for (const n of [1, 2, 3, 4]) copyFileSync(join(fixtures, "case.mp4"), join(folder, `case-${n}.mp4`));
   writeFileSync(join(folder, "course.toml"), course);
   writeFileSync(join(folder, "bai.vtt"), captions);
-  const run = spawnSync(rivulet, ["publish", join(folder, "course.toml"), "--to", store], { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
-  if (run.status !== 0) throw new Error(`rivulet publish: exit ${run.status}\n${run.stderr}`);
+  run(rivulet, "publish", join(folder, "course.toml"), "--to", store);
+  // And a package that is in no course.
+  run(rivulet, "encode", join(fixtures, "flash-click.mp4"), "-o", join(out, "package"));
   writeFileSync(done, binary);
   return store;
+}
+
+function run(rivulet, ...words) {
+  const ended = spawnSync(rivulet, words, { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
+  if (ended.status !== 0) throw new Error(`rivulet ${words[0]}: exit ${ended.status}\n${ended.stderr}`);
+}
+
+// A copy of the store, to withdraw a lecture in it.
+export function copyOf(store, out) {
+  const copy = join(out, "withdrawn");
+  rmSync(copy, { recursive: true, force: true });
+  cpSync(store, copy, { recursive: true });
+  return { copy, withdraw: (rivulet, lecture) => run(rivulet, "withdraw", copy, "khoa", lecture) };
 }

@@ -14,7 +14,7 @@ const { chromium } = createRequire(import.meta.url)("playwright-core");
 
 // A Chromium that can be killed like a phone kills it: a process of its own with a profile that stays.
 async function browserOn(profile) {
-  const flags = ["--headless=new", "--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run", "--autoplay-policy=no-user-gesture-required", "--remote-debugging-port=0", `--user-data-dir=${profile}`, "about:blank"];
+  const flags = ["--headless=new", "--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run", "--autoplay-policy=no-user-gesture-required", "--accept-lang=vi-VN,vi", "--remote-debugging-port=0", `--user-data-dir=${profile}`, "about:blank"];
   const child = spawn(executablePath, flags, { stdio: ["ignore", "ignore", "pipe"], detached: true });
   const lines = createInterface({ input: child.stderr });
   const address = await new Promise((done, failed) => {

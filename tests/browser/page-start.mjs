@@ -60,6 +60,47 @@ export const tests = {
     return { say: `${sent} bytes` };
   },
 
+  "on a processor six times as slow: little work before the voice, nothing moves, everything is there": async ({ site, page }) => {
+    let release;
+    const held = new Promise((done) => (release = done));
+    site.rule = (e) => (kind(e) === "html" ? undefined : { hold: held });
+    const p = await page();
+    const devtools = await p.context().newCDPSession(p);
+    await devtools.send("Emulation.setCPUThrottlingRate", { rate: 6 });
+    for (const [method, how] of [["Performance.enable"], ["Profiler.enable"], ["Profiler.startPreciseCoverage", { callCount: true, detailed: false }]]) await devtools.send(method, how);
+    await p.addInitScript(() => {
+      window.moved = 0;
+      new PerformanceObserver((list) => {
+        for (const e of list.getEntries()) if (!e.hadRecentInput) window.moved += e.value;
+      }).observe({ type: "layout-shift", buffered: true });
+    });
+    await p.goto(site.url + LECTURE, { waitUntil: "domcontentloaded" });
+    await hear(p);
+    // Work is counted, as no clock here is the phone's: calls of the page's functions and layouts until the voice is heard.
+    const { result } = await devtools.send("Profiler.takePreciseCoverage");
+    const calls = result.filter((s) => s.url.startsWith(site.url)).flatMap((s) => s.functions).reduce((sum, f) => sum + f.ranges[0].count, 0);
+    const { metrics } = await devtools.send("Performance.getMetrics");
+    const layouts = metrics.find((m) => m.name === "LayoutCount").value;
+    const bytes = await p.evaluate(() => [window.rivulet.voice.init, window.rivulet.voice.head, ...[...document.querySelectorAll("script.voice")].map((s) => s.textContent)].reduce((sum, text) => sum + atob(text).length, 0));
+    // One for each byte that is unpacked.
+    assert(calls > 0 && calls < bytes + 1000, `${calls} calls for ${bytes} bytes`);
+    assert(layouts <= 25, `${layouts} layouts`);
+    release();
+    await p.waitForFunction(() => document.querySelector("#slide").naturalWidth > 0 && !document.querySelector("#mode").disabled);
+    assert(await p.evaluate(() => !window.rivulet.clock.paused && window.rivulet.clock.played.length === 1), "the voice stopped or jumped");
+    await p.evaluate(() => (document.querySelector("#strip li:nth-child(3) button").click(), null));
+    await p.waitForFunction(() => document.querySelector("#slide").alt.includes("3") && document.querySelector("#slide").complete);
+    assert.match(await shown(p), /^3/);
+    await p.fill("#query", "suy ho hap");
+    await p.waitForSelector("#results mark");
+    await p.selectOption("#mode", "auto");
+    await p.waitForFunction(() => document.querySelector("#video").className === "on" || window.rivulet.clock.ended);
+    assert.equal(await p.getAttribute("#video", "class"), "on");
+    const moved = await p.evaluate(() => window.moved);
+    assert(moved < 0.02, `layout shift ${moved}`);
+    return { say: `${calls} calls, ${layouts} layouts, layout shift ${moved.toFixed(4)}` };
+  },
+
   "the first slide is asked for while the page still comes; on a link that was thin before, after the voice": async ({ site, page }) => {
     // The page stops in the middle of the voice's first bytes, before the loader.
     site.rule = (e) => (kind(e) === "html" ? { cutAfter: 8000, cut: false } : undefined);
@@ -215,6 +256,9 @@ export const tests = {
     const p = await page(`${LECTURE}?embed`);
     assert(await p.locator("#stage").isVisible());
     assert(await p.locator(".out a").isVisible());
-    for (const gone of ["header", "h1", "footer", "#keep"]) assert(!(await p.locator(gone).isVisible()), gone);
+    for (const gone of ["header", "footer", "#keep"]) assert(!(await p.locator(gone).isVisible()), gone);
+    // Its title is for who reads by ear.
+    const { width, height } = await p.locator("h1").boundingBox();
+    assert(width <= 1 && height <= 1, `${width} x ${height}`);
   },
 };

@@ -13,6 +13,7 @@ import * as offline from "./page-offline.mjs";
 import * as other from "./page-other.mjs";
 import * as faults from "./page-faults.mjs";
 import * as words from "./page-words.mjs";
+import * as tongue from "./page-tongue.mjs";
 
 const { urls } = await command("usage: node page.mjs RIVULET FIXTURES OUT [NAME...]", {});
 const [rivulet, fixtures, out, ...only] = urls;
@@ -27,9 +28,11 @@ async function run([name, test]) {
   const begun = Date.now();
   const tools = {
     site,
-    // A page in a browser of its own; what should not happen in it fails the test.
+    // For tests that change a store: a copy of it, and who changes and serves it.
+    rivulet, store, out, fixtures,
+    // A page in a browser of its own, whose learner reads the course's language; what should not happen in it fails the test.
     page: async (address, options = {}) => {
-      const page = await open(browser, { viewport: { width: 360, height: 640 }, hasTouch: true, ...options });
+      const page = await open(browser, { viewport: { width: 360, height: 640 }, hasTouch: true, locale: "vi-VN", ...options });
       pages.push(page);
       if (address !== undefined) await page.goto(site.url + address, { waitUntil: "domcontentloaded" });
       return page;
@@ -38,7 +41,7 @@ async function run([name, test]) {
   ran += 1;
   try {
     let timer;
-    const late = new Promise((_, no) => (timer = setTimeout(() => no(new Error("not done within 150 s")), 150000)));
+    const late = new Promise((_, no) => (timer = setTimeout(() => no(new Error("not done within 300 s")), 300000)));
     const told = await Promise.race([test(tools), late]).finally(() => clearTimeout(timer));
     const faults = pages.flatMap((p) => p.faults).filter((f) => !(told?.expected || []).some((e) => e.test(f)));
     if (faults.length) throw new Error(faults.slice(0, 3).join("; "));
@@ -55,7 +58,7 @@ async function run([name, test]) {
 // What watches clocks runs alone; the rest waits most of the time for playback, so several run at once.
 const chosen = (module) => Object.entries(module.tests).filter(([name]) => !only.length || only.some((o) => name.includes(o)));
 for (const test of chosen(modes)) await run(test);
-const queue = [offline, start, faults, words, other].flatMap(chosen);
+const queue = [offline, start, faults, words, tongue, other].flatMap(chosen);
 await Promise.all([1, 2, 3].map(async () => {
   for (let test = queue.shift(); test; test = queue.shift()) await run(test);
 }));
