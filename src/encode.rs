@@ -21,7 +21,7 @@ pub mod voice;
 
 use crate::cache::Cache;
 use crate::captions::{Captions, Fitted};
-use crate::error::{Error, Kind, Result, ResultExt};
+use crate::error::{Error, ErrorLine, Kind, Result, ResultExt};
 use crate::package::{Loudness, Package, RecordingRef};
 use crate::pipeline::Fragments;
 use crate::plan::{Plan, Request};
@@ -61,6 +61,13 @@ pub struct Decided {
     pub sources: Vec<Source>,
     /// Where each recording's analysis lies.
     pub seen: Vec<PathBuf>,
+}
+
+/// What `plan` tells of a recording that is not encoded yet.
+pub struct Foretold {
+    pub plan: Plan,
+    /// How loud its voice is; `None` without one, and where it could not be measured.
+    pub heard: Option<sound::Measured>,
 }
 
 /// A package that is in place.
@@ -117,19 +124,28 @@ impl Encode {
         Ok(Decided { plan, sources, seen })
     }
 
-    /// The plan with bytes predicted from segments that are really made: what they cost is saved when the lecture is encoded.
-    pub async fn predicted(&self, work: &WorkDir, ctx: &Ctx) -> Result<Plan> {
+    /// The plan, how loud the voice is, and bytes predicted from segments that are really made: what these cost is saved
+    /// when the lecture is encoded. `quick`: nothing is made or measured, and of the voice is told what is known already.
+    pub async fn foretold(&self, quick: bool, work: &WorkDir, ctx: &Ctx) -> Result<Foretold> {
         let Decided { mut plan, sources, seen } = self.plan(work, ctx).await?;
+        if quick {
+            let heard = sound::known(&work.plan(&plan.work)).filter(|_| plan.voice);
+            return Ok(Foretold { plan, heard });
+        }
         let claim = work.claim(&plan.work, ctx).await?;
         let record =
             serde_json::to_vec_pretty(&summary(&plan, &sources)).map_err(|e| Error::bug("a plan does not serialise").caused_by(e))?;
         crate::workdir::write_whole(&claim.dir().join("plan.json"), |out| out.write_all(&record))?;
+        let heard = match plan.voice {
+            true => self.heard(&plan, &sources, claim.dir(), ctx).await?,
+            false => None,
+        };
         let segments = crate::plan::samples(&plan);
         let (width, _) = queue::width(&plan, self.jobs);
         let jobs = queue::samples(&plan, &segments, &sources, &seen, &self.fragments, &claim, width);
         let measured = queue::measure(jobs, &segments, &claim, ctx).await?;
         crate::plan::from_samples(&mut plan, &measured);
-        Ok(plan)
+        Ok(Foretold { plan, heard })
     }
 
     /// The plan, and where its package lies complete in the work directory.
@@ -269,10 +285,20 @@ impl Encode {
         self.captions.iter().map(|c| (c.clone(), c.fit(from_ms, length_ms))).collect()
     }
 
-    async fn voice(&self, plan: &Plan, sources: &[Source], dir: &Path, ctx: &Ctx) -> Result<Voices> {
-        if !plan.voice {
-            return Ok(Voices::default());
+    /// How loud the voice is; only what was cancelled fails.
+    async fn heard(&self, plan: &Plan, sources: &[Source], dir: &Path, ctx: &Ctx) -> Result<Option<sound::Measured>> {
+        match sound::loudness(&self.voice_job(plan, sources), dir, ctx).await {
+            Ok(measured) => Ok(Some(measured)),
+            Err(e) if e.kind() == Kind::Cancelled => Err(e),
+            // The plan holds without; `encode` meets the same fault, and does not.
+            Err(e) => {
+                ctx.warn(format!("how loud the voice of {} is could not be measured: {}", plan.title, ErrorLine::from(&e).in_a_line()));
+                Ok(None)
+            }
         }
+    }
+
+    fn voice_job(&self, plan: &Plan, sources: &[Source]) -> sound::VoiceJob {
         let part = |p: &crate::plan::Part| {
             Some(sound::Part {
                 path: sources[p.source].path.clone(),
@@ -284,15 +310,21 @@ impl Encode {
             })
         };
         let settings = &plan.profile.voice;
-        let job = sound::VoiceJob {
+        sound::VoiceJob {
             task: plan.title.clone(),
             parts: plan.parts.iter().filter_map(part).collect(),
             total_ns: plan.duration().to_ns(),
             opus: Some(sound::OpusSettings { bitrate: settings.opus.bitrate, frame_ms: settings.opus.packet_ms }),
             aac: Some(sound::AacSettings { bitrate: settings.aac.bitrate, rate_hz: settings.aac.rate_hz }),
             fragments: self.fragments.clone(),
-        };
-        let made = sound::voice(&job, dir, ctx).await?;
+        }
+    }
+
+    async fn voice(&self, plan: &Plan, sources: &[Source], dir: &Path, ctx: &Ctx) -> Result<Voices> {
+        if !plan.voice {
+            return Ok(Voices::default());
+        }
+        let made = sound::voice(&self.voice_job(plan, sources), dir, ctx).await?;
         let units = [made.opus, made.aac].into_iter().flatten().map(|p| Units::open(&p)).collect::<Result<Vec<_>>>()?;
         Ok(Voices { units, loudness: Some(made.loudness), warnings: made.warnings, lost: made.lost })
     }

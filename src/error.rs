@@ -177,6 +177,13 @@ pub struct ErrorLine {
     pub causes: Vec<String>,
 }
 
+impl ErrorLine {
+    /// What, and why, without what to do: for a line among others.
+    pub fn in_a_line(&self) -> String {
+        std::iter::once(&self.message).chain(&self.causes).map(String::as_str).collect::<Vec<_>>().join(": ")
+    }
+}
+
 impl From<&Error> for ErrorLine {
     fn from(e: &Error) -> Self {
         let mut causes = Vec::new();

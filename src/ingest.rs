@@ -481,9 +481,8 @@ impl Session<'_> {
     fn refuse(&mut self, path: &Path, error: &Error, stamp: Option<Stamp>) {
         self.tally.refused += 1;
         self.tally.unusable += usize::from(matches!(error.kind(), Kind::BadMedia | Kind::Unsupported));
-        let mut line = ErrorLine::from(error);
-        line.causes.insert(0, line.message);
-        (self.say)(Said::Refused { path: path.to_path_buf(), reason: line.causes.join(": "), kind: line.kind, hint: line.hint });
+        let line = ErrorLine::from(error);
+        (self.say)(Said::Refused { path: path.to_path_buf(), reason: line.in_a_line(), kind: line.kind, hint: line.hint });
         self.decide(path, stamp);
     }
 

@@ -5,9 +5,11 @@
 
 mod decide;
 mod features;
+mod frozen;
 mod looker;
 mod shaken;
 mod spans;
+mod speakers;
 mod watch;
 mod zones;
 
@@ -28,8 +30,8 @@ pub struct Timeline {
     pub spans: Vec<Span>,
     /// Pictures that differ visibly from the one kept before, the first among them.
     pub kept: Vec<Kept>,
-    /// Where a speaker or a video moves beside or within a slide, as fractions of the coded picture: x, y, width, height.
-    pub speaker: Option<[f64; 4]>,
+    /// Where a speaker or a video moves beside or within slides, one layout after the other; none while there is none.
+    pub speakers: Vec<Speaker>,
     /// The share of the time in which a slide stands, with or without a speaker.
     pub slide_share: f64,
 }
@@ -50,6 +52,24 @@ pub struct Slide {
     pub moving: bool,
 }
 
+/// A layout that holds for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Speaker {
+    pub start_ns: u64,
+    pub end_ns: u64,
+    /// Fractions of the coded picture: x, y, width, height.
+    pub region: [f64; 4],
+}
+
+impl Timeline {
+    /// Where the speaker is while most of a span is shown.
+    pub fn speaker(&self, start_ns: u64, end_ns: u64) -> Option<[f64; 4]> {
+        let common = |s: &Speaker| s.end_ns.min(end_ns).saturating_sub(s.start_ns.max(start_ns));
+        let most = self.speakers.iter().max_by_key(|s| common(s))?;
+        (common(most) * 2 >= end_ns - start_ns).then_some(most.region)
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Span {
     pub kind: SpanKind,
@@ -68,6 +88,8 @@ pub enum SpanKind {
     Speaker,
     /// All of it moves: camera, video.
     Motion,
+    /// What a camera saw stands still to the last level: its signal is lost, or the recorder is stuck.
+    Frozen,
     /// Nothing is to be seen.
     Black,
 }

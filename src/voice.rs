@@ -8,6 +8,7 @@
 //! decode -> [`resample`] to 48 kHz -> [`align`] by timestamps -> [`mix`] to mono -> [`spool`] -> gain, [`limit`] -> encoders -> [`units`]
 
 pub mod align;
+pub mod course;
 pub mod limit;
 pub mod mix;
 pub mod peak;
@@ -95,6 +96,8 @@ pub struct Measured {
     /// [`mix::SILENCE_LUFS`] and [`mix::SILENCE_DBTP`] stand for nothing at all.
     pub source_lufs: f64,
     pub source_peak_dbtp: f64,
+    /// ... and from moment to moment.
+    pub course: course::Course,
     pub warnings: Vec<String>,
     /// More than half a second of the sound that the files hold could not be decoded.
     pub lost: bool,
@@ -128,8 +131,8 @@ pub struct Made {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MeasureJob {
     pub job: VoiceJob,
-    /// Where [`MIX_FILE`] is left for the child `voice`.
-    pub dir: PathBuf,
+    /// Where [`MIX_FILE`] is left for the child `voice`; nowhere where it is not to follow at once: an hour is 691 MB.
+    pub dir: Option<PathBuf>,
 }
 
 /// The job of the child `voice`.
@@ -164,34 +167,8 @@ const MADE_FILE: &str = "voice.json";
 /// names it): what is found there is taken as it is, if whole. Fails with `BadMedia` where no sound at all decodes.
 pub async fn voice(job: &VoiceJob, dir: &Path, ctx: &Ctx) -> Result<VoiceOutput> {
     let total_s = job.total_ns as f64 / 1e9;
-    let parts_s: f64 = job.parts.iter().map(|p| p.end_ns as f64 / 1e9).sum();
-    // Twenty times slower than the slowest machine seen; idleness is the real watch.
-    let limits = Limits { idle: Limits::IDLE, wall: std::time::Duration::from_secs_f64(600.0 + 4.0 * (total_s + parts_s)) };
-    let mut reached = 0.0f64;
-    let mut report = |done: f64| {
-        reached = reached.max(done);
-        let progress = Event::Progress {
-            task: job.task.clone(),
-            stage: "voice".into(),
-            done: reached,
-            total: 2.0 * total_s,
-            unit: Unit::MediaSeconds,
-        };
-        ctx.progress.event(progress);
-    };
-    let subject = match job.parts.as_slice() {
-        [one] => format!("the sound of {}", one.path.display()),
-        parts => format!("the sound of {} ({} parts)", job.task, parts.len()),
-    };
-    let measured: Measured = match read_json(&dir.join(MEASURED_FILE)) {
-        Some(measured) => measured,
-        None => {
-            let measure = MeasureJob { job: job.clone(), dir: dir.to_path_buf() };
-            let measured = attempt("loudness", &subject, &measure, limits, ctx, &mut report).await?;
-            write_json(&dir.join(MEASURED_FILE), &measured)?;
-            measured
-        }
-    };
+    let mut report = reporter(job, 2.0 * total_s, ctx);
+    let measured = measured(job, dir, true, ctx, &mut report).await?;
     report(total_s);
     let opus = job.opus.as_ref().map(|_| dir.join(OPUS_FILE));
     let aac = job.aac.as_ref().map(|_| dir.join(AAC_FILE));
@@ -200,7 +177,7 @@ pub async fn voice(job: &VoiceJob, dir: &Path, ctx: &Ctx) -> Result<VoiceOutput>
         Some(made) => made,
         None => {
             let make = MakeJob { job: job.clone(), measured: measured.clone(), dir: dir.to_path_buf() };
-            let made = attempt("voice", &subject, &make, limits, ctx, &mut |done| report(total_s + done)).await?;
+            let made = attempt("voice", job, &make, ctx, &mut |done| report(total_s + done)).await?;
             write_json(&dir.join(MADE_FILE), &made)?;
             made
         }
@@ -215,19 +192,62 @@ pub async fn voice(job: &VoiceJob, dir: &Path, ctx: &Ctx) -> Result<VoiceOutput>
     Ok(VoiceOutput { opus, aac, mix: measured.mix, loudness, warnings, lost })
 }
 
+/// The first half alone: how loud the voice is. What it notes in `dir` [`voice`] takes from there; the decoded voice is not kept,
+/// since nobody knows when that will be, and decoding again costs less than an hour's 691 MB on a studio's disk.
+pub async fn loudness(job: &VoiceJob, dir: &Path, ctx: &Ctx) -> Result<Measured> {
+    let total_s = job.total_ns as f64 / 1e9;
+    let mut report = reporter(job, total_s, ctx);
+    let measured = measured(job, dir, false, ctx, &mut report).await?;
+    report(total_s);
+    Ok(measured)
+}
+
+/// What an earlier run measured into `dir`.
+pub fn known(dir: &Path) -> Option<Measured> {
+    read_json(&dir.join(MEASURED_FILE))
+}
+
+/// Tells how much of `total` is done; never goes back.
+fn reporter<'a>(job: &'a VoiceJob, total: f64, ctx: &'a Ctx) -> impl FnMut(f64) + Send + 'a {
+    let mut reached = 0.0f64;
+    move |done| {
+        reached = reached.max(done);
+        let (task, stage) = (job.task.clone(), "voice".to_string());
+        ctx.progress.event(Event::Progress { task, stage, done: reached, earlier: 0.0, total, unit: Unit::MediaSeconds });
+    }
+}
+
+/// What is known of the voice, or is measured now; with `keep` what was decoded stays for the child `voice`.
+async fn measured(job: &VoiceJob, dir: &Path, keep: bool, ctx: &Ctx, report: &mut (dyn FnMut(f64) + Send)) -> Result<Measured> {
+    if let Some(measured) = known(dir) {
+        return Ok(measured);
+    }
+    let measure = MeasureJob { job: job.clone(), dir: keep.then(|| dir.to_path_buf()) };
+    let measured = attempt("loudness", job, &measure, ctx, report).await?;
+    write_json(&dir.join(MEASURED_FILE), &measured)?;
+    Ok(measured)
+}
+
 /// Runs a child, and once more where it crashed or hung: plug-ins do so by chance, and what it would have found is no fact.
 async fn attempt<J: Serialize, R: serde::de::DeserializeOwned>(
     verb: &str,
-    subject: &str,
+    voice: &VoiceJob,
     job: &J,
-    limits: Limits,
     ctx: &Ctx,
     report: &mut (dyn FnMut(f64) + Send),
 ) -> Result<R> {
-    match child::run(verb, subject, job, limits, ctx, &mut *report).await {
+    let parts_s: f64 = voice.parts.iter().map(|p| p.end_ns as f64 / 1e9).sum();
+    // Twenty times slower than the slowest machine seen; idleness is the real watch.
+    let wall = std::time::Duration::from_secs_f64(600.0 + 4.0 * (voice.total_ns as f64 / 1e9 + parts_s));
+    let limits = Limits { idle: Limits::IDLE, wall };
+    let subject = match voice.parts.as_slice() {
+        [one] => format!("the sound of {}", one.path.display()),
+        parts => format!("the sound of {} ({} parts)", voice.task, parts.len()),
+    };
+    match child::run(verb, &subject, job, limits, ctx, &mut *report).await {
         Err(e) if e.kind() == Kind::Crashed => {
             ctx.warn(format!("{}; trying once more", e.what()));
-            child::run(verb, subject, job, limits, ctx, report).await
+            child::run(verb, &subject, job, limits, ctx, report).await
         }
         outcome => outcome,
     }

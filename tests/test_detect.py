@@ -79,6 +79,27 @@ class Matching(unittest.TestCase):
         self.assertEqual(spans, [{"kind": "video", "start_s": 9, "end_s": 20}])
 
 
+class Beside(unittest.TestCase):
+    def test_steps_in_spans_are_counted_though_they_are_free(self):
+        film = [{"kind": "video", "start_s": 20, "end_s": 50}]
+        r = detect.match([], film, timeline((0, 10, 21, 22)))
+        self.assertEqual((r["steps_in_spans"], len(r["false"]), len(r["in_spans"])), (2, 1, 0))
+
+    def test_a_stuck_picture_is_found_by_the_second(self):
+        spans = [{"kind": "frozen", "start_s": 20, "end_s": 30}, {"kind": "camera", "start_s": 0, "end_s": 60}]
+        found = {"spans": [{"kind": "motion", "start_s": 0, "end_s": 22}, {"kind": "frozen", "start_s": 22, "end_s": 33}]}
+        self.assertEqual(detect.frozen(spans, found), (10, 8, 3))
+        self.assertEqual(detect.frozen(spans, {}), (10, 0, 0))
+
+    def test_a_speaker_is_found_where_he_is_and_nowhere_where_he_is_not(self):
+        truth = [{"start_s": 0, "end_s": 10, "region": [960, 0, 320, 720]}]
+        right = [{"start_s": 0, "end_s": 10, "region": [0.75, 0, 0.25, 1]}]
+        self.assertEqual(detect.layouts(truth, {"speakers": right}, 20), 1.0)
+        self.assertEqual(detect.layouts(truth, {"speakers": []}, 20), 0.5)
+        self.assertEqual(detect.layouts(truth, {"speakers": [dict(right[0], end_s=20)]}, 20), 0.5)
+        self.assertEqual(detect.layouts(truth, {"speakers": [dict(right[0], region=[0, 0, 0.25, 1])]}, 10), 0.0)
+
+
 class Labels(unittest.TestCase):
     def test_committed_labels_are_in_order_and_of_known_kinds(self):
         files = sorted((ROOT / "benches" / "labels").glob("*.json"))

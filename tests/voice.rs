@@ -172,13 +172,34 @@ fn job(parts: Vec<Part>, seconds: f64) -> VoiceJob {
 }
 
 fn measure_job(job: &VoiceJob, dir: &Path) -> MeasureJob {
-    MeasureJob { job: job.clone(), dir: dir.into() }
+    MeasureJob { job: job.clone(), dir: Some(dir.into()) }
 }
 
 fn make(job: &VoiceJob, dir: &Path) -> (Measured, Made) {
     let measured: Measured = child("loudness", &measure_job(job, dir)).unwrap();
     let made = child("voice", &MakeJob { job: job.clone(), measured: measured.clone(), dir: dir.into() }).unwrap();
     (measured, made)
+}
+
+/// What only measures leaves no decoded voice behind, and what is made later of what it found is the same to the byte.
+#[test]
+fn what_is_only_measured_is_not_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let recording = dir.path().join("a.wav");
+    wav(&recording, 48_000, &[voiced(4.0, 0.3, 48_000)]);
+    let job = job(vec![part(&recording, 4.0)], 4.0);
+    let [at_once, later] = ["at-once", "later"].map(|name| dir.path().join(name));
+    for place in [&at_once, &later] {
+        std::fs::create_dir(place).unwrap();
+    }
+    let (measured, made) = make(&job, &at_once);
+    let alone: Measured = child("loudness", &MeasureJob { dir: None, ..measure_job(&job, &later) }).unwrap();
+    assert_eq!((&alone, std::fs::read_dir(&later).unwrap().count()), (&measured, 0));
+    let made_later: Made = child("voice", &MakeJob { job, measured: alone, dir: later.clone() }).unwrap();
+    assert_eq!(made_later, made);
+    for name in [OPUS_FILE, AAC_FILE] {
+        assert!(std::fs::read(later.join(name)).unwrap() == std::fs::read(at_once.join(name)).unwrap(), "{name}");
+    }
 }
 
 /// A click in the recording is in the decoded voice within a millisecond: at the start, in the middle, at the very end.

@@ -29,7 +29,7 @@ pub struct Job {
 }
 
 /// Version of what features mean; raised when the same pictures would give others.
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 
 /// Pictures are at most this far apart when those are skipped that nothing refers to; else none is.
 const DENSE_NS: u64 = 220_000_000;
@@ -66,7 +66,7 @@ pub async fn features(source: &Source, colour: &str, fragments: &Fragments, out:
     let limits = Limits::wall(600 + 30 * source.duration_s as u64);
     let watch = |done: f64| {
         let (task, stage) = (task.clone(), "analysis".to_string());
-        ctx.progress.event(Event::Progress { task, stage, done, total: source.duration_s, unit: Unit::MediaSeconds });
+        ctx.progress.event(Event::Progress { task, stage, done, earlier: 0.0, total: source.duration_s, unit: Unit::MediaSeconds });
     };
     let began = std::time::Instant::now();
     let mut widest: Result<u64> = child::run("analyse", &task, &job, limits, ctx, watch).await;

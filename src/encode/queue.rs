@@ -151,8 +151,8 @@ impl Tally {
         done.insert(job, done_s);
         let sum: f64 = done.values().sum();
         drop(done);
-        let event =
-            Event::Progress { task: self.task.clone(), stage: "video".into(), done: sum, total: self.total_s, unit: Unit::MediaSeconds };
+        let (task, stage) = (self.task.clone(), "video".into());
+        let event = Event::Progress { task, stage, done: sum, earlier: 0.0, total: self.total_s, unit: Unit::MediaSeconds };
         ctx.progress.event(event);
     }
 }

@@ -328,4 +328,110 @@ mod tests {
         let (fine, coarse) = (distance(16), distance(46));
         assert!(fine < 2.0 && coarse > fine, "{fine} {coarse}");
     }
+
+    /// A plan whose slides are the pictures that `draw` gives, as the analysis left them; nothing else of the recording is there.
+    fn job(dir: &std::path::Path, crf: u32, draw: &[&dyn Fn(usize, usize) -> u8]) -> Job {
+        let size = Size { width: 480, height: 270 };
+        let sources = [crate::plan::tests::source(size.width, size.height, (0..1000).map(|i| i * 40_000_000).collect(), 0.0)];
+        let mut plan = crate::plan::tests::make(&sources, "rural-3g").unwrap();
+        // What is decided must not hang on a program that may be there or not.
+        plan.fingerprint.insert("tesseract".into(), super::super::ocr::NONE.into());
+        let work = WorkDir::open(Some(dir.join("work"))).unwrap();
+        let kept = dir.join("kept");
+        std::fs::create_dir_all(&kept).unwrap();
+        std::fs::File::create(kept.join("lock")).unwrap();
+        let mut spool = super::super::spool::Spool::create(&kept).unwrap();
+        for (i, level) in draw.iter().enumerate() {
+            let mut frame = Frame::new(size);
+            let stride = frame.stride(0);
+            frame.plane_mut(0).iter_mut().enumerate().for_each(|(i, p)| *p = level(i % stride, i / stride));
+            (1..3).for_each(|i| frame.plane_mut(i).fill(128));
+            let ns = i as u64 * 10_000_000_000;
+            spool.put(ns, crate::picture::Colour::new(None, false), || frame).unwrap();
+            plan.slides.push(slide(&plan, ns, false));
+        }
+        spool.finish().unwrap();
+        let slides: Vec<usize> = (0..draw.len()).collect();
+        let stills = stills::sample_job(&plan, &slides, &sources, &[kept], &Fragments::built_in(), &work);
+        let floor = RungPlan { crf, max_bps: 2_000_000, ..plan.rungs[0].clone() };
+        Job { stills, floor, preset: "veryfast".into() }
+    }
+
+    fn slide(plan: &Plan, ns: u64, moving: bool) -> crate::plan::SlidePlan {
+        let start = plan.parts[0].at(ns);
+        crate::plan::SlidePlan {
+            start,
+            end: start.plus(MediaTime::HZ * 10),
+            part: 0,
+            still_ns: ns,
+            moving,
+            steps: Vec::new(),
+            region: None,
+        }
+    }
+
+    fn found(job: &Job) -> Result<Found> {
+        run(job.clone(), &mut Reporter::of_test())
+    }
+
+    /// Large shapes survive any coding: the profile's CRF is taken as it is.
+    fn bold(x: usize, y: usize) -> u8 {
+        if (40..440).contains(&x) && (60..200).contains(&y) { 60 } else { 220 }
+    }
+
+    /// Fine and faint: gone where the coding is coarse.
+    fn faint(x: usize, y: usize) -> u8 {
+        let n = (x as u32).wrapping_mul(0x9e37_79b9) ^ (y as u32).wrapping_mul(0x85eb_ca6b);
+        118 + ((n ^ n >> 15).wrapping_mul(0x2c1b_3c6d) >> 27) as u8
+    }
+
+    #[test]
+    fn a_slide_that_is_seen_well_keeps_the_profiles_crf() {
+        let dir = tempfile::tempdir().unwrap();
+        let job = job(dir.path(), 39, &[&bold]);
+        let first = found(&job).unwrap();
+        assert_eq!((first.crf, first.misread, first.samples), (39, None, 1));
+        assert_eq!(found(&job).unwrap(), first, "the same pictures, the same answer");
+    }
+
+    /// The worst slide decides, and the search ends where the floor would cost what the rung above it does.
+    #[test]
+    fn a_slide_that_is_lost_is_coded_finer_but_not_without_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let lost = found(&job(&dir.path().join("lost"), 50, &[&bold, &faint])).unwrap();
+        assert_eq!((lost.crf, lost.misread, lost.samples), (50 - STEP * (TRIES - 1), None, 2));
+        let saved = found(&job(&dir.path().join("saved"), 27, &[&bold, &faint])).unwrap();
+        assert!((22..=27).contains(&saved.crf) && saved.samples == 2, "{saved:?}");
+    }
+
+    #[test]
+    fn slides_that_cannot_be_had_are_no_sample() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut job = job(dir.path(), 39, &[]);
+        assert_eq!(found(&job).unwrap_err().kind(), Kind::BadMedia);
+        job.stills.video = None;
+        assert_eq!(found(&job).unwrap_err().kind(), Kind::Bug);
+    }
+
+    /// One for every minute and a half, three at most, the fullest, in order of time; none in which all moves.
+    #[test]
+    fn the_fullest_slides_stand_for_all() {
+        let plan = |seconds: u64| {
+            let sources = [crate::plan::tests::source(480, 270, (0..seconds * 25).map(|i| i * 40_000_000).collect(), 0.0)];
+            let mut plan = crate::plan::tests::make(&sources, "rural-3g").unwrap();
+            let count = plan.segments();
+            plan.weights.resize(count, Default::default());
+            for (i, drawn) in [3.0, 9.0, 1.0, 8.0, 7.0].into_iter().enumerate() {
+                let ns = seconds * 200_000_000 * i as u64;
+                plan.slides.push(slide(&plan, ns, i == 1));
+                let at = plan.slides[i].start;
+                let segment = plan.boundaries.partition_point(|b| *b <= at) - 1;
+                plan.weights[segment].drawn = drawn;
+            }
+            plan
+        };
+        assert_eq!(samples(&plan(60)), [3]);
+        assert_eq!(samples(&plan(200)), [3, 4]);
+        assert_eq!(samples(&plan(1000)), [0, 3, 4]);
+    }
 }

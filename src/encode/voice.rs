@@ -43,24 +43,29 @@ pub fn measure(measure: MeasureJob, reporter: &mut Reporter) -> Result<Measured>
     let MeasureJob { job, dir } = measure;
     let mut candidates = Candidates::new()?;
     let mut mono = true;
-    let path = dir.join(MIX_FILE);
-    let Told { warnings, lost } = spool::write(&path, Mix::Average, |spool| {
+    let path = dir.map(|dir| dir.join(MIX_FILE));
+    let mut listen = |keep: &mut dyn FnMut(&[f32]) -> Result<()>| {
         play(
             &job,
             &mut |frames, channels| {
                 // Silence before the first sound is the same in all mixes.
                 mono &= channels <= 1;
-                spool.add(candidates.add(frames)?)
+                keep(candidates.add(frames)?)
             },
             reporter,
         )
-    })?;
+    };
+    let Told { warnings, lost } = match &path {
+        Some(path) => spool::write(path, Mix::Average, |spool| listen(&mut |samples| spool.add(samples)))?,
+        None => listen(&mut |_| Ok(()))?,
+    };
     let (mix, source_lufs, source_peak_dbtp) = candidates.finish(mono);
-    if !matches!(mix, Mix::Mono | Mix::Average) {
+    if let Some(path) = path.filter(|_| !matches!(mix, Mix::Mono | Mix::Average)) {
         // Rare: one channel is dead or inverted. It is decoded again rather than kept three times.
-        let _ = std::fs::remove_file(&path);
+        let _ = std::fs::remove_file(path);
     }
-    Ok(Measured { mix, source_lufs, source_peak_dbtp, warnings, lost })
+    let course = candidates.course(mix);
+    Ok(Measured { mix, source_lufs, source_peak_dbtp, course, warnings, lost })
 }
 
 /// The child `voice`: makes the packets, and again with another gain or ceiling where what is heard misses its mark.

@@ -31,8 +31,8 @@ const MOVING_NS: u64 = 30_000_000_000;
 pub fn slides(parts: &[Part], timelines: &[Timeline]) -> Vec<SlidePlan> {
     let mut out = Vec::new();
     for (index, (part, timeline)) in parts.iter().zip(timelines).enumerate().filter(|(_, (p, _))| p.pictures.is_some()) {
-        let region = timeline.speaker.and_then(beside);
         for slide in &timeline.slides {
+            let region = timeline.speaker(slide.start_ns, slide.end_ns).and_then(beside).filter(|_| !slide.moving);
             for (start_ns, end_ns, still_ns) in pieces(slide, timeline) {
                 let (mut start, end) = (part.at(start_ns), part.at(end_ns));
                 // What comes up within the first second is what the part begins with.
@@ -43,7 +43,6 @@ pub fn slides(parts: &[Part], timelines: &[Timeline]) -> Vec<SlidePlan> {
                     continue;
                 }
                 let steps = slide.steps_ns.iter().map(|ns| part.at(*ns)).filter(|t| (start..end).contains(t)).collect();
-                let region = region.filter(|_| !slide.moving);
                 out.push(SlidePlan { start, end, part: index, still_ns, moving: slide.moving, steps, region });
             }
         }
@@ -97,5 +96,29 @@ mod tests {
         let found = pieces(&slide, &timeline);
         assert_eq!(found.len(), 3);
         assert!(found.windows(2).all(|w| w[0].1 == w[1].0) && found.iter().all(|(from, to, still)| (*from..*to).contains(still)));
+    }
+
+    /// The speaker goes from the right to the left: each slide is what is beside him while it is shown.
+    #[test]
+    fn a_slide_is_cut_by_the_layout_of_its_own_time() {
+        let second = 1_000_000_000;
+        let slide = |from: u64, to: u64| Slide {
+            start_ns: from * second,
+            settled_ns: from * second,
+            end_ns: to * second,
+            still_ns: from * second,
+            steps_ns: Vec::new(),
+            moving: false,
+        };
+        let speaker = |from: u64, to: u64, region| crate::timeline::Speaker { start_ns: from * second, end_ns: to * second, region };
+        let timeline = Timeline {
+            slides: vec![slide(0, 30), slide(30, 58), slide(58, 90), slide(90, 120)],
+            speakers: vec![speaker(0, 30, [0.75, 0.0, 0.25, 1.0]), speaker(60, 90, [0.0, 0.0, 0.25, 1.0])],
+            ..Timeline::default()
+        };
+        let sources = [crate::plan::tests::source(1280, 720, (0..3000).map(|i| i * 40_000_000).collect(), 0.0)];
+        let part = crate::plan::tests::make(&sources, "rural-3g").unwrap().parts;
+        let found: Vec<_> = slides(&part, &[timeline]).into_iter().map(|s| s.region).collect();
+        assert_eq!(found, [Some([0.0, 0.0, 0.75, 1.0]), None, Some([0.25, 0.0, 0.75, 1.0]), None]);
     }
 }

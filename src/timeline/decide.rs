@@ -6,9 +6,10 @@
 
 use super::features::{Features, Seen, Thumb};
 use super::looker::Looker;
-use super::spans::{spans, speaker};
+use super::spans::spans;
+use super::speakers::speakers;
 use super::zones::{Bins, MOTION, Zones, share, union};
-use super::{Kept, Likenesses, Slide, Timeline, shaken};
+use super::{Kept, Likenesses, Slide, Timeline, frozen, shaken};
 
 /// A state that holds as long is at rest.
 const REST_NS: u64 = 700_000_000;
@@ -33,9 +34,9 @@ pub fn read(features: &Features, from_ns: u64, to_ns: u64) -> Timeline {
     let best = |ns: u64| kept[..kept.partition_point(|k| k.ns <= ns)].last().and_then(|k| k.shown_ns.first().copied());
     slides.iter_mut().for_each(|s| s.still_ns = best(s.still_ns).unwrap_or(s.still_ns));
     Timeline {
-        spans: spans(&slides, &thumbs, &bins, to_ns),
+        spans: spans(&slides, &thumbs, &frozen::find(&pictures, &thumbs, &looker, to_ns), &bins, to_ns),
         kept,
-        speaker: speaker(&bins),
+        speakers: speakers(&bins, &slides, &thumbs, &looker, to_ns),
         slide_share: slide_share(&thumbs, &bins, &looker, to_ns),
         slides,
     }

@@ -31,6 +31,9 @@ pub struct Seen {
     pub changed: u16,
     /// The zones in which they lie: bit `y * 16 + x`.
     pub zones: [u64; 3],
+    /// The zones in which anything at all differs from the picture just before, however little: a camera's noise does, a
+    /// recorder that is stuck does not. None of the first picture.
+    pub stirred: [u64; 3],
 }
 
 impl Seen {
@@ -58,8 +61,8 @@ struct Header {
     thumbs: usize,
 }
 
-const FORMAT: u32 = 1;
-const RECORD: usize = 8 + 2 + 24;
+const FORMAT: u32 = 2;
+const RECORD: usize = 8 + 2 + 24 + 24;
 
 impl Features {
     /// Writes them whole or not at all.
@@ -79,7 +82,7 @@ impl Features {
                 let mut record = [0; RECORD];
                 record[..8].copy_from_slice(&p.ns.to_le_bytes());
                 record[8..10].copy_from_slice(&p.changed.to_le_bytes());
-                for (i, z) in p.zones.iter().enumerate() {
+                for (i, z) in p.zones.iter().chain(&p.stirred).enumerate() {
                     record[10 + 8 * i..18 + 8 * i].copy_from_slice(&z.to_le_bytes());
                 }
                 put(&record, out)?;
@@ -118,6 +121,7 @@ impl Features {
             ns: number(&r[..8]),
             changed: number(&r[8..10]) as u16,
             zones: [number(&r[10..18]), number(&r[18..26]), number(&r[26..34])],
+            stirred: [number(&r[34..42]), number(&r[42..50]), number(&r[50..58])],
         };
         Some(Features {
             columns: header.columns,
@@ -136,7 +140,7 @@ mod tests {
     fn features_come_back_and_a_flipped_byte_is_noticed() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("f");
-        let seen = |ns, changed| Seen { ns, changed, zones: [1, 2, 3] };
+        let seen = |ns, changed| Seen { ns, changed, zones: [1, 2, 3], stirred: [4, 5, 6] };
         let features = Features {
             columns: 2,
             rows: 2,

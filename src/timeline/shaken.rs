@@ -19,7 +19,7 @@ pub(super) struct Run {
 const WINDOW_NS: u64 = 2_000_000_000;
 /// Thumbs in a window, at least.
 const LEAST: usize = 3;
-/// Thumbs in a run, at least: 5 s.
+/// Thumbs of a run in which it shakes, at least: 5 s.
 const RUN: usize = 20;
 /// The picture may be shaken where as large a share of the zones moves ...
 const SHAKES: f64 = 0.5;
@@ -57,7 +57,8 @@ pub(super) fn find(thumbs: &[&Thumb], bins: &Bins, looker: &Looker) -> Vec<Run> 
         if end > first && thumbs[thumbs.len() - 1].ns - thumbs[end - 1].ns < WINDOW_NS {
             end = thumbs.len();
         }
-        if end - first >= RUN && shares[first..end].iter().any(|s| *s >= SHAKES) {
+        // A speaker who changes sides seems to be at both for a moment.
+        if shares[first..end].iter().filter(|s| **s >= SHAKES).count() >= RUN {
             let levels: Vec<Vec<f32>> = thumbs[first..end].iter().map(|t| without_exposure(t)).collect();
             let cuts = zoomed(&levels).or_else(|| shaken(&thumbs[first..end], &levels, looker));
             runs.extend(cuts.map(|cuts| Run { first, end, cuts: cuts.into_iter().map(|c| c + first).collect() }));

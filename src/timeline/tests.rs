@@ -40,6 +40,15 @@ impl Drawn {
         }
         self
     }
+    /// Somebody before a wall: all over the rectangle something stirs, but most of what is seen stays.
+    fn sitting(self, place: (usize, usize, usize, usize), step: u64) -> Drawn {
+        let (still, stirred) = (self.clone().moving(place, 3), self.moving(place, step));
+        let mut out = still;
+        for (i, level) in stirred.0.into_iter().enumerate().filter(|(i, _)| (i % COLUMNS / 4 + i / COLUMNS / 4).is_multiple_of(4)) {
+            out.0[i] = level;
+        }
+        out
+    }
     /// As a hand-held camera sees it: moved by up to two blocks' halves each way.
     fn shaken(&self, step: u64) -> Drawn {
         let t = step as f64 / RATE as f64;
@@ -60,6 +69,14 @@ impl Drawn {
             }
         }
         out
+    }
+    /// As a camera sees it: no level is sure.
+    fn noisy(mut self, step: u64) -> Drawn {
+        for (i, level) in self.0.iter_mut().enumerate() {
+            let n = (i as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(step.wrapping_mul(0xd134_2543_de82_ef95));
+            *level = (*level as i64 + ((n ^ n >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 40 & 3) as i64 - 1).clamp(0, 255) as u8;
+        }
+        self
     }
     fn grid(self) -> Grid {
         let grey = vec![128; COLUMNS * ROWS];
@@ -191,4 +208,134 @@ fn a_picture_is_shown_as_it_is_in_the_middle_of_its_span() {
     let mut chosen: Vec<u64> = (1..300).flat_map(|i| long.push(i * SECOND / 10, ())).map(|(ns, ())| ns / SECOND).collect();
     chosen.extend(long.end(30 * SECOND).map(|(ns, ())| ns / SECOND));
     assert_eq!(chosen, [5, 10, 15, 20, 25]);
+}
+
+fn kinds(timeline: &Timeline) -> Vec<(SpanKind, f64, f64)> {
+    timeline.spans.iter().map(|s| (s.kind, s.start_ns as f64 / 1e9, s.end_ns as f64 / 1e9)).collect()
+}
+
+/// A mouse wanders over a slide for ten seconds: no slide, no build, and told as what it is.
+#[test]
+fn a_wandering_pointer_is_a_pointer() {
+    let found = timeline(40, |step| match step / RATE {
+        15..=24 => {
+            let wander = (step / 2) as usize;
+            slide(1, 8).moving((20 + 7 * wander % 100, 20 + 5 * wander % 50, 2, 2), 0)
+        }
+        _ => slide(1, 8),
+    });
+    assert_eq!(starts(&found), [0.0]);
+    assert!(found.slides[0].steps_ns.is_empty(), "{:?}", found.slides);
+    let kinds = kinds(&found);
+    assert_eq!(kinds.iter().map(|k| k.0).collect::<Vec<_>>(), [SpanKind::Still, SpanKind::Pointer, SpanKind::Still], "{kinds:?}");
+    assert!((kinds[1].1 - 15.0).abs() <= 0.5 && (kinds[1].2 - 25.0).abs() <= 0.5, "{kinds:?}");
+    assert!(found.speakers.is_empty());
+}
+
+/// A cursor that blinks twice a second, all the time, beside text that is changed twice: changes are found, blinks are none.
+#[test]
+fn a_blinking_cursor_is_no_change_and_hides_none() {
+    let cursor = |drawn: Drawn, step: u64| {
+        let mut drawn = drawn;
+        if (step / 5).is_multiple_of(2) {
+            (40..44).for_each(|y| (20..22).for_each(|x| drawn.0[y * COLUMNS + x] = 20));
+        }
+        drawn
+    };
+    let found = timeline(45, |step| cursor(slide(1 + step / (15 * RATE), 5), step));
+    assert_eq!(starts(&found), [0.0, 15.0, 30.0]);
+    assert!(found.slides.iter().all(|s| s.steps_ns.is_empty()), "{:?}", found.slides);
+    assert!(found.spans.iter().all(|s| matches!(s.kind, SpanKind::Still | SpanKind::Pointer)), "{:?}", found.spans);
+    assert_eq!((found.speakers.len(), found.slide_share), (0, 1.0));
+}
+
+/// The right third.
+const BESIDE: (usize, usize, usize, usize) = (110, 0, 50, 90);
+
+#[test]
+fn a_speaker_beside_the_slides_is_told_with_his_place() {
+    let found = timeline(60, |step| slide(1 + step / (20 * RATE), 8).moving(BESIDE, step));
+    assert_eq!(starts(&found), [0.0, 20.0, 40.0]);
+    assert_eq!(kinds(&found), [(SpanKind::Speaker, 0.0, 60.0)]);
+    let [speaker] = found.speakers[..] else { panic!("{:?}", found.speakers) };
+    assert_eq!((speaker.start_ns, speaker.end_ns, speaker.region), (0, 60 * SECOND, [0.6875, 0.0, 0.3125, 1.0]));
+}
+
+/// The speaker stands at the right, then at the left, then is gone: each slide is beside where he is then.
+#[test]
+fn a_layout_that_changes_is_three() {
+    let left = |drawn: Drawn| {
+        let mut out = Drawn::ground(230);
+        (0..ROWS).for_each(|y| (50..COLUMNS).for_each(|x| out.0[y * COLUMNS + x] = drawn.0[y * COLUMNS + x - 50]));
+        out
+    };
+    let found = timeline(180, |step| {
+        let page = slide(1 + step / (20 * RATE), 8);
+        match step / RATE {
+            0..=59 => page.moving(BESIDE, step),
+            60..=119 => left(page).moving((0, 0, 50, 90), step),
+            _ => page,
+        }
+    });
+    let told: Vec<(u64, u64, [f64; 4])> = found.speakers.iter().map(|s| (s.start_ns / SECOND, s.end_ns / SECOND, s.region)).collect();
+    assert_eq!(starts(&found), (0..9).map(|n| n as f64 * 20.0).collect::<Vec<_>>());
+    assert_eq!(told, [(0, 60, [0.6875, 0.0, 0.3125, 1.0]), (60, 120, [0.0, 0.0, 0.3125, 1.0])]);
+    let second = 1_000_000_000;
+    assert_eq!(found.speaker(40 * second, 60 * second), Some([0.6875, 0.0, 0.3125, 1.0]));
+    assert_eq!(found.speaker(60 * second, 80 * second), Some([0.0, 0.0, 0.3125, 1.0]));
+    assert_eq!(found.speaker(120 * second, 140 * second), None);
+    assert_eq!(found.speaker(100 * second, 150 * second), None, "for less than half of it");
+}
+
+/// Who sits still for a minute is there all the same.
+#[test]
+fn a_speaker_who_sits_still_keeps_his_place() {
+    let sits = |step: u64| if (60 * RATE..120 * RATE).contains(&step) { 1 } else { step };
+    let found = timeline(180, |step| slide(1 + step / (20 * RATE), 8).sitting(BESIDE, sits(step)));
+    let told: Vec<(u64, u64)> = found.speakers.iter().map(|s| (s.start_ns / SECOND, s.end_ns / SECOND)).collect();
+    assert_eq!(told, [(0, 180)], "{:?}", found.speakers);
+}
+
+/// A film that plays for half a minute in one slide of five minutes is no layout: the slide is not cut to what is beside it.
+#[test]
+fn a_film_in_a_slide_is_no_speaker() {
+    let found = timeline(300, |step| {
+        let page = slide(1 + step / (50 * RATE), 8);
+        if (110 * RATE..145 * RATE).contains(&step) { page.moving((90, 10, 70, 70), step) } else { page }
+    });
+    assert!(found.speakers.is_empty(), "{:?}", found.speakers);
+}
+
+/// A room with somebody in it, as a camera sees it.
+fn room(step: u64) -> Drawn {
+    Drawn::ground(120).text(7, 4, 16).moving((60, 30, 30, 50), step / 2).noisy(step)
+}
+
+#[test]
+fn a_camera_that_is_stuck_is_frozen_and_one_that_sees_nothing_move_is_not() {
+    // Stuck from 20 s to 35 s; a key picture differs a little each two seconds.
+    let found = timeline(50, |step| match step {
+        200..=349 => room(200).noisy(step / 20),
+        _ => room(step),
+    });
+    let frozen: Vec<_> = kinds(&found).into_iter().filter(|k| k.0 == SpanKind::Frozen).collect();
+    assert_eq!(frozen, [(SpanKind::Frozen, 20.0, 35.0)]);
+    // Everybody leaves the room; its noise stays.
+    let found = timeline(50, |step| if step < 200 { room(step) } else { Drawn::ground(120).text(7, 4, 16).noisy(step) });
+    assert!(found.spans.iter().all(|s| s.kind != SpanKind::Frozen), "{:?}", found.spans);
+}
+
+/// Slides and photographs stand by nature, also after a film, and so does a film in a slide that has ended.
+#[test]
+fn what_stands_by_nature_is_not_frozen() {
+    let photograph = || Drawn::ground(90).text(3, 2, 17).moving((100, 5, 55, 80), 3);
+    let film = |step: u64| Drawn::ground(0).moving((0, 0, COLUMNS, ROWS), step).noisy(step);
+    let found = timeline(80, |step| match step / RATE {
+        0..=9 => slide(1, 8),
+        10..=29 => film(step),
+        30..=44 => photograph(),
+        45..=59 => slide(2, 8).moving((60, 20, 80, 60), step).noisy(0),
+        _ => slide(2, 8).moving((60, 20, 80, 60), 599).noisy(0),
+    });
+    assert!(found.spans.iter().all(|s| s.kind != SpanKind::Frozen), "{:?}", kinds(&found));
 }

@@ -2,6 +2,7 @@
 
 use super::features::{Features, Seen, Thumb, ZONES_ACROSS, ZONES_DOWN};
 use crate::picture::Grid;
+use std::rc::Rc;
 
 /// Levels by which a block's mean differs visibly, when its neighbours do as well.
 const VISIBLE: u8 = 6;
@@ -60,7 +61,9 @@ impl<T> Likenesses<T> {
 
 #[derive(Default)]
 pub struct Watcher {
-    kept: Option<Grid>,
+    kept: Option<Rc<Grid>>,
+    /// The picture just before, kept or not.
+    before: Option<Rc<Grid>>,
     features: Features,
     /// The newest kept picture, which no thumb shows yet.
     pending: Option<Thumb>,
@@ -69,12 +72,15 @@ pub struct Watcher {
 impl Watcher {
     /// Looks at the next picture; says whether it is kept.
     pub fn push(&mut self, ns: u64, grid: Grid) -> bool {
-        let seen = match &self.kept {
+        let grid = Rc::new(grid);
+        let mut seen = match &self.kept {
             // A first picture, or one of another size: all of it is new.
             None => everything(ns, &grid),
             Some(kept) if (kept.columns, kept.rows) != (grid.columns, grid.rows) => everything(ns, &grid),
             Some(kept) => compare(ns, kept, &grid),
         };
+        seen.stirred = self.before.as_ref().map_or([0; 3], |before| stirred(before, &grid));
+        self.before = Some(grid.clone());
         let due = |last: Option<&Thumb>| last.is_none_or(|t| ns.saturating_sub(t.ns) >= THUMB_NS);
         // What stood when a quarter of a second had passed is kept before a newer picture replaces it.
         if due(self.features.thumbs.last())
@@ -105,8 +111,10 @@ impl Watcher {
     }
 }
 
+const ALL: [u64; 3] = [u64::MAX, u64::MAX, (1 << 16) - 1];
+
 fn everything(ns: u64, grid: &Grid) -> Seen {
-    Seen { ns, changed: (grid.columns * grid.rows).min(u16::MAX as usize) as u16, zones: [u64::MAX, u64::MAX, (1 << 16) - 1] }
+    Seen { ns, changed: (grid.columns * grid.rows).min(u16::MAX as usize) as u16, zones: ALL, stirred: [0; 3] }
 }
 
 fn compare(ns: u64, kept: &Grid, grid: &Grid) -> Seen {
@@ -129,9 +137,30 @@ fn compare(ns: u64, kept: &Grid, grid: &Grid) -> Seen {
         }
     }
     match strong || changed >= FEW {
-        true => Seen { ns, changed, zones },
-        false => Seen { ns, changed: 0, zones: [0; 3] },
+        true => Seen { ns, changed, zones, stirred: [0; 3] },
+        false => Seen { ns, changed: 0, zones: [0; 3], stirred: [0; 3] },
     }
+}
+
+/// The zones in which two pictures are not the same to the level.
+fn stirred(before: &Grid, grid: &Grid) -> [u64; 3] {
+    if (before.columns, before.rows) != (grid.columns, grid.rows) {
+        return ALL;
+    }
+    let mut zones = [0u64; 3];
+    for y in 0..grid.rows {
+        let row = y * grid.columns;
+        let down = y * ZONES_DOWN / grid.rows;
+        for across in 0..ZONES_ACROSS {
+            let first = |zone: usize| row + (zone * grid.columns).div_ceil(ZONES_ACROSS);
+            let blocks = first(across)..first(across + 1);
+            if (0..3).any(|p| before.planes[p][blocks.clone()] != grid.planes[p][blocks.clone()]) {
+                let zone = down * ZONES_ACROSS + across;
+                zones[zone / 64] |= 1 << (zone % 64);
+            }
+        }
+    }
+    zones
 }
 
 /// The luma grid at half its size.

@@ -21,6 +21,11 @@ const PICTURE: usize = 2;
 /// Nothing stands where more of the zones move than this.
 pub(super) const MOTION: f64 = 0.55;
 
+/// Bins that a change of sides takes at most: 4 s.
+const SWAP: usize = 8;
+/// What moves before and after one has less in common than this share of both.
+const SWAPPED: f64 = 0.5;
+
 pub(super) type Zones = [u64; 3];
 
 pub(super) fn has(zones: &Zones, zone: usize) -> bool {
@@ -45,6 +50,8 @@ pub(super) struct Bins {
     pub(super) from_ns: u64,
     pub(super) active: Vec<Zones>,
     pub(super) moving: Vec<Zones>,
+    /// Bins in which no slide stands.
+    pub(super) motion: Vec<bool>,
     restless: Vec<Zones>,
 }
 
@@ -74,7 +81,8 @@ impl Bins {
             }
         }
         let restless = restless(&active);
-        Bins { from_ns, active, moving, restless }
+        let motion = motion(&moving);
+        Bins { from_ns, active, moving, motion, restless }
     }
     pub(super) fn bin(&self, ns: u64) -> usize {
         ((ns.saturating_sub(self.from_ns) / BIN_NS) as usize).min(self.active.len() - 1)
@@ -88,8 +96,26 @@ impl Bins {
     }
     /// No slide stands at this time.
     pub(super) fn motion_at(&self, ns: u64) -> bool {
-        share(self.moving_at(ns)) >= MOTION
+        self.motion[self.bin(ns)]
     }
+}
+
+/// Where most zones move. A speaker who goes to the other side seems to be at both for a moment: what moves before and what moves
+/// after is not the same, and it is over sooner than what a film leaves behind in the bins around it (6 s).
+fn motion(moving: &[Zones]) -> Vec<bool> {
+    let mut motion: Vec<bool> = moving.iter().map(|m| share(m) >= MOTION).collect();
+    let mut at = 0;
+    while at < motion.len() {
+        let length = motion[at..].iter().take_while(|m| **m).count();
+        if let (1..=SWAP, Some(before), Some(after)) = (length, at.checked_sub(1).map(|b| moving[b]), moving.get(at + length)) {
+            let both: Zones = std::array::from_fn(|i| before[i] & after[i]);
+            if share(&both) < SWAPPED * share(&union(&before, after)) {
+                motion[at..at + length].fill(false);
+            }
+        }
+        at += length.max(1);
+    }
+    motion
 }
 
 /// Zones that change again and again with pauses: a speaker in a corner who mostly sits still, and is no build when he does not.

@@ -2,6 +2,7 @@
 
 use super::RATE_HZ;
 use super::align::Stereo;
+use super::course::{Course, STEP_S};
 use super::peak::TruePeak;
 use crate::error::{Error, Result};
 use ebur128::{EbuR128, Mode};
@@ -78,14 +79,16 @@ pub fn decide(energy: &Energy, mono: bool) -> Mix {
 pub struct Meter {
     loudness: Loudness,
     peak: TruePeak,
+    frames: usize,
 }
 
 impl Meter {
     pub fn new(rate_hz: u32) -> Result<Self> {
-        Ok(Meter { loudness: Loudness::new(rate_hz)?, peak: TruePeak::new() })
+        Ok(Meter { loudness: Loudness::new(rate_hz)?, peak: TruePeak::new(), frames: 0 })
     }
     pub fn add(&mut self, samples: &[f32]) -> Result<()> {
         self.peak.add(samples);
+        self.frames += samples.len();
         self.loudness.add(samples)
     }
     /// Integrated loudness; [`SILENCE_LUFS`] where everything is below the gate.
@@ -114,6 +117,10 @@ impl Loudness {
     pub fn lufs(&self) -> f64 {
         Self::joint([self])
     }
+    /// Of the last 0.4 s.
+    fn momentary(&self) -> f64 {
+        self.0.loudness_momentary().ok().filter(|l| l.is_finite()).unwrap_or(SILENCE_LUFS)
+    }
     /// Of sounds one after another.
     fn joint<'a>(all: impl IntoIterator<Item = &'a Self>) -> f64 {
         let lufs = EbuR128::loudness_global_multiple(all.into_iter().map(|l| &l.0)).ok();
@@ -130,34 +137,78 @@ pub struct Candidates {
     apart: Option<[(Mix, Meter); 3]>,
     average: Vec<f32>,
     scratch: Vec<f32>,
+    frames: usize,
+    /// Of each mix in `apart`'s order.
+    courses: [Course; 3],
 }
+
+/// Frames of a step of the course.
+const STEP: usize = (RATE_HZ as f64 * STEP_S) as usize;
 
 impl Candidates {
     pub fn new() -> Result<Self> {
         let alike = Meter::new(RATE_HZ)?;
-        Ok(Candidates { energy: Energy::default(), alike, apart: None, average: Vec::new(), scratch: Vec::new() })
+        Ok(Candidates {
+            energy: Energy::default(),
+            alike,
+            apart: None,
+            average: Vec::new(),
+            scratch: Vec::new(),
+            frames: 0,
+            courses: Default::default(),
+        })
     }
     /// Gives the frames back as their average ([`Mix::Average`]), for whoever keeps it.
     pub fn add(&mut self, frames: &[Stereo]) -> Result<&[f32]> {
         self.energy.add(frames);
         self.average.clear();
         self.average.extend(frames.iter().map(|f| Mix::Average.apply(*f)));
-        if self.apart.is_none() && frames.iter().all(|[l, r]| l == r) {
-            self.alike.add(&self.average)?;
-            return Ok(&self.average);
+        if self.apart.is_none() && frames.iter().any(|[l, r]| l != r) {
+            let meter = || Meter::new(RATE_HZ);
+            self.apart = Some([(Mix::Average, meter()?), (Mix::Left, meter()?), (Mix::Right, meter()?)]);
         }
-        let apart = match &mut self.apart {
-            Some(apart) => apart,
-            none => {
-                none.insert([(Mix::Average, Meter::new(RATE_HZ)?), (Mix::Left, Meter::new(RATE_HZ)?), (Mix::Right, Meter::new(RATE_HZ)?)])
+        let mut at = 0;
+        while at < frames.len() {
+            let end = (at + STEP - self.frames % STEP).min(frames.len());
+            match &mut self.apart {
+                None => self.alike.add(&self.average[at..end])?,
+                Some(apart) => {
+                    for (mix, meter) in apart {
+                        self.scratch.clear();
+                        self.scratch.extend(frames[at..end].iter().map(|f| mix.apply(*f)));
+                        meter.add(&self.scratch)?;
+                    }
+                }
             }
-        };
-        for (mix, meter) in apart {
-            self.scratch.clear();
-            self.scratch.extend(frames.iter().map(|f| mix.apply(*f)));
-            meter.add(&self.scratch)?;
+            self.frames += end - at;
+            at = end;
+            if self.frames.is_multiple_of(STEP) {
+                self.note();
+            }
         }
         Ok(&self.average)
+    }
+    /// A step of the course is over.
+    fn note(&mut self) {
+        let alike = self.alike.loudness.momentary();
+        for (i, course) in self.courses.iter_mut().enumerate() {
+            // Where the channels have just parted, their own meters have heard less than a whole step.
+            let parted = self.apart.as_ref().map(|apart| (apart[i].1.frames, apart[i].1.loudness.momentary()));
+            course.push(match parted {
+                None => alike,
+                Some((heard, lufs)) if heard < STEP => lufs.max(alike),
+                Some((_, lufs)) => lufs,
+            });
+        }
+    }
+    /// How loud the chosen mix is from moment to moment.
+    pub fn course(self, mix: Mix) -> Course {
+        let [average, left, right] = self.courses;
+        match mix {
+            Mix::Mono | Mix::Average => average,
+            Mix::Left => left,
+            Mix::Right => right,
+        }
     }
     /// The mix, its loudness in LUFS and its true peak in dBTP. `mono`: every recording has a single channel.
     pub fn finish(&self, mono: bool) -> (Mix, f64, f64) {
@@ -217,6 +268,28 @@ mod tests {
         let (mix, lufs, dbtp) = candidates.finish(false);
         assert_eq!(mix, Mix::Right);
         assert!((lufs + 23.0).abs() < 0.15 && (dbtp + 20.0).abs() < 0.1, "{lufs} {dbtp}");
+    }
+    /// Silence, a tone in the right channel alone, silence: the course is of the mix that was taken, step by step, however the
+    /// sound comes in.
+    #[test]
+    fn the_course_follows_the_mix_that_is_taken() {
+        let tone = |i: usize| 0.1 * (std::f32::consts::TAU * 997.0 * (i % 48_000) as f32 / 48_000.0).sin();
+        let frames: Vec<Stereo> = (0..48_000 * 6).map(|i| [0.0, if (96_000..192_000).contains(&i) { tone(i) } else { 0.0 }]).collect();
+        let mut whole: Option<Course> = None;
+        for block in [4800, 1023, 96_000] {
+            let mut candidates = Candidates::new().unwrap();
+            for frames in frames.chunks(block) {
+                candidates.add(frames).unwrap();
+            }
+            let (mix, ..) = candidates.finish(false);
+            let course = candidates.course(mix);
+            assert_eq!((mix, course.values().len()), (Mix::Right, 15));
+            for (step, lufs) in course.values().iter().enumerate() {
+                let right = if (5..10).contains(&step) { (lufs + 23.0).abs() < 0.3 } else { *lufs < -40.0 };
+                assert!(right, "{lufs} LUFS at step {step} of blocks of {block}");
+            }
+            assert_eq!(*whole.get_or_insert(course.clone()), course, "blocks of {block}");
+        }
     }
     /// A recording whose channels are alike for its first half: the loudness is of both halves, and so is the peak.
     #[test]

@@ -115,7 +115,7 @@ fn free(dir: &Path, empty: impl FnOnce(&Path) -> u64) -> Result<Option<u64>> {
 fn ours(name: &str) -> bool {
     let extension = name.rsplit_once('.').map_or("", |(_, e)| e);
     name.starts_with(super::TEMP)
-        || ["json", "chunk", "units", "mp4", "m4a", "mkv", "opus", "aac", "m3u8", "vtt", "webp", "log"].contains(&extension)
+        || ["json", "chunk", "units", "f32", "mp4", "m4a", "mkv", "opus", "aac", "m3u8", "vtt", "webp", "log"].contains(&extension)
 }
 
 /// Removes the files that are ours in a directory and in those below it, then the directories that are empty.
@@ -179,6 +179,7 @@ mod tests {
         let at = |plan: &Digest, name: &str| work.path().join("plans").join(plan.to_string()).join(name);
         fs::write(at(&idle, "plan.json"), r#"{"recordings":[{"name":"Bài 1.mp4"}]}"#).unwrap();
         fs::write(at(&idle, "c00003.chunk"), [0; 100]).unwrap();
+        fs::write(at(&idle, crate::voice::MIX_FILE), [0; 100]).unwrap();
         fs::write(at(&mixed, "my thesis.odt"), "x").unwrap();
         fs::write(held.dir().join("c00001.chunk"), [0; 100]).unwrap();
         fs::create_dir(work.path().join("plans/old stuff")).unwrap();
@@ -188,7 +189,7 @@ mod tests {
         let of = |plan: &Digest| plans.iter().find(|p| p.plan == *plan).unwrap();
         assert_eq!((of(&idle).title.as_deref(), of(&idle).in_use), (Some("Bài 1.mp4"), false));
         assert!(of(&busy).in_use);
-        assert!(of(&idle).free().unwrap().unwrap() > 100);
+        assert!(of(&idle).free().unwrap().unwrap() > 200);
         assert_eq!(of(&busy).free().unwrap(), None);
         of(&mixed).free().unwrap();
         assert!(!at(&idle, "").exists());
