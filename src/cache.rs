@@ -195,6 +195,7 @@ impl<'a> Meter<'a> {
                 task: self.task.to_string(),
                 stage: self.stage.to_string(),
                 done: self.done as f64,
+                earlier: 0.0,
                 total: self.total as f64,
                 unit: Unit::Bytes,
             });

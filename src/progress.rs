@@ -7,8 +7,9 @@ use std::sync::Arc;
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Event {
-    /// Work of a known size begins or moves on; units are media seconds, or bytes where `unit` says so.
-    Progress { task: String, stage: String, done: f64, total: f64, unit: Unit },
+    /// Work of a known size begins or moves on; units are media seconds, or bytes where `unit` says so. `earlier`: of what is
+    /// done, that which an earlier run did, so that it took no time now.
+    Progress { task: String, stage: String, done: f64, earlier: f64, total: f64, unit: Unit },
     /// The stage is complete.
     Done { task: String, stage: String, seconds: f64 },
     /// Something a person wants to know, no harm done.

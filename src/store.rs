@@ -139,6 +139,14 @@ pub enum Body<'a> {
     },
 }
 
+/// Bytes of an object on its way that are there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Acknowledged {
+    pub bytes: u64,
+    /// Of these, what an earlier run had sent.
+    pub earlier: u64,
+}
+
 /// Objects by name. All calls may be repeated. Errors: `NotFound`, `Conflict` (a precondition failed), `Denied`,
 /// `Limit` (no space), `Corrupt` (a file is not what its caller says), `Unavailable` (may be tried again).
 pub trait Store: Send + Sync {
@@ -189,9 +197,9 @@ pub trait Store: Send + Sync {
     fn authorities<'a>(&'a self) -> BoxFuture<'a, Vec<Vec<u8>>> {
         Box::pin(async { s3::authorities(None) })
     }
-    /// Bytes of an unfinished put of this object that the store has acknowledged: of a large one there may be parts.
-    fn acknowledged(&self, _: &Key) -> u64 {
-        0
+    /// What the store has acknowledged of an unfinished put of this object: of a large one there may be parts.
+    fn acknowledged(&self, _: &Key) -> Acknowledged {
+        Acknowledged::default()
     }
     /// Bytes that have left for the store since it was opened, headers and repetitions included, where that is known.
     fn bytes_sent(&self) -> Option<u64> {

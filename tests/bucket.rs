@@ -4,18 +4,32 @@
 #[allow(dead_code, reason = "each test binary uses its part")]
 mod whole;
 
+use hyper::body::{Body, Frame};
 use hyper::{Request, Response};
 use s3s::service::S3Service;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
+use std::pin::Pin;
 use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
+use std::task::{Context, Poll};
 use whole::{Run, fixture, small_profile};
 
-/// What a request is held back by: its method and target.
-type Holds = Box<dyn Fn(&[String], &str) -> bool + Send>;
+/// Where a request that is held back stays.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Stays {
+    /// Nothing of it is done.
+    Unread,
+    /// The service has half of its body, and gets no more until the publisher is gone.
+    HalfRead,
+    /// All of it is done, and nobody is told.
+    Done,
+}
+
+/// What a request is held back by: what has passed, its method and target.
+type Holds = Box<dyn Fn(&[String], &str) -> Option<Stays> + Send>;
 
 /// What the service has been asked, and which requests never get an answer.
 #[derive(Default)]
@@ -26,6 +40,8 @@ struct Desk {
     hold: Option<Holds>,
     /// Connections that have carried parts of large objects.
     carriers: BTreeSet<usize>,
+    /// Closed with this desk.
+    open: tokio::sync::watch::Sender<()>,
 }
 
 struct Bucket {
@@ -42,21 +58,65 @@ async fn answer(
     request: Request<hyper::body::Incoming>,
 ) -> Result<Response<s3s::Body>, s3s::HttpError> {
     let line = format!("{} {}", request.method(), request.uri());
-    let held = {
-        let mut desk_now = desk.0.lock().unwrap();
-        let held = desk_now.hold.as_ref().is_some_and(|hold| hold(&desk_now.passed, &line));
+    let stays = {
+        let mut now = desk.0.lock().unwrap();
         if part_number(&line).is_some() {
-            desk_now.carriers.insert(connection);
+            now.carriers.insert(connection);
         }
-        let list = if held { &mut desk_now.held } else { &mut desk_now.passed };
-        list.push(line);
-        desk.1.notify_all();
-        held
+        now.hold.as_ref().and_then(|hold| hold(&now.passed, &line))
     };
-    if held {
-        std::future::pending::<()>().await;
+    let tell = || {
+        let mut now = desk.0.lock().unwrap();
+        if stays.is_some() { &mut now.held } else { &mut now.passed }.push(line.clone());
+        desk.1.notify_all();
+    };
+    match stays {
+        None => {
+            tell();
+            service.call(request.map(s3s::Body::from)).await
+        }
+        Some(Stays::Unread) => {
+            tell();
+            std::future::pending().await
+        }
+        Some(Stays::HalfRead) => {
+            let half = request.body().size_hint().lower() / 2;
+            tell();
+            let mut open = desk.0.lock().unwrap().open.subscribe();
+            let gone = Box::pin(async move { while open.changed().await.is_ok() {} });
+            let body = |inner| s3s::Body::http_body(Stalled { inner, half, read: 0, gone });
+            service.call(request.map(body)).await
+        }
+        Some(Stays::Done) => {
+            drop(service.call(request.map(s3s::Body::from)).await);
+            tell();
+            std::future::pending().await
+        }
     }
-    service.call(request.map(s3s::Body::from)).await
+}
+
+/// A body of which the second half is read when its sender is gone: never.
+struct Stalled {
+    inner: hyper::body::Incoming,
+    half: u64,
+    read: u64,
+    gone: Pin<Box<dyn Future<Output = ()> + Send + Sync>>,
+}
+
+impl Body for Stalled {
+    type Data = <hyper::body::Incoming as Body>::Data;
+    type Error = hyper::Error;
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Self::Data>, hyper::Error>>> {
+        if self.read >= self.half {
+            std::task::ready!(self.gone.as_mut().poll(cx));
+            self.half = u64::MAX;
+        }
+        let frame = std::task::ready!(Pin::new(&mut self.inner).poll_frame(cx));
+        if let Some(Ok(Some(bytes))) = frame.as_ref().map(|f| f.as_ref().map(|f| f.data_ref())) {
+            self.read += bytes.len() as u64;
+        }
+        Poll::Ready(frame)
+    }
 }
 
 impl Bucket {
@@ -165,7 +225,8 @@ fn of_a_large_object_one_part_per_connection_is_sent_twice_after_kill_nine() {
     let bucket = Bucket::new();
     // Six parts pass, then no more.
     bucket.hold(Some(Box::new(|passed, line| {
-        part_number(line).is_some() && passed.iter().filter(|l| part_number(l).is_some()).count() >= 6
+        let parts = passed.iter().filter(|l| part_number(l).is_some()).count();
+        (part_number(line).is_some() && parts >= 6).then_some(Stays::Unread)
     })));
     let mut first = publish(&run, &bucket).spawn().unwrap();
     bucket.wait_until(|desk| desk.held.len() >= 4);
@@ -186,8 +247,8 @@ fn of_a_large_object_one_part_per_connection_is_sent_twice_after_kill_nine() {
     assert!(parts(&after).len() < 12, "it went on");
 }
 
-/// kill -9 at requests that a seed chooses, before or after the service has done what they ask: run again, and the bucket is
-/// to the byte as if nothing had happened. `RIVULET_KILLS` says how many (`make test-s3`: 50).
+/// kill -9 at requests that a seed chooses, when the service has nothing of one, half of its body, or has done it: run again, and
+/// the bucket is to the byte as if nothing had happened. `RIVULET_KILLS` says how many (`make test-s3`: 50).
 #[test]
 fn a_publisher_who_was_killed_at_any_request_leaves_no_trace() {
     let Some(run) = studio(1000) else { return };
@@ -204,15 +265,16 @@ fn a_publisher_who_was_killed_at_any_request_leaves_no_trace() {
     for _ in 0..kills {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let n = (seed >> 33) as usize % requests;
+        let stays = [Stays::Unread, Stays::HalfRead, Stays::Done][(seed >> 20) as usize % 3];
         bucket.clear();
-        bucket.hold(Some(Box::new(move |passed, _| passed.len() >= n)));
+        bucket.hold(Some(Box::new(move |passed, _| (passed.len() >= n).then_some(stays))));
         let mut killed = publish(&run, &bucket).spawn().unwrap();
         bucket.wait_until(|desk| !desk.held.is_empty());
         killed.kill().unwrap();
         killed.wait().unwrap();
         bucket.hold(None);
         good(publish(&run, &bucket).output().unwrap());
-        assert!(objects(&bucket) == undisturbed, "killed at request {n} of {requests}");
+        assert!(objects(&bucket) == undisturbed, "killed at request {n} of {requests}, {stays:?}");
     }
 }
 

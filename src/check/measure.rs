@@ -313,7 +313,7 @@ fn read_media(
         media.segments.push(measured);
         done += media.playlist.segments[n].duration_s;
         let (task, stage) = ("check".to_string(), redacted(at).to_string());
-        ctx.progress.event(Event::Progress { task, stage, done, total, unit: Unit::MediaSeconds });
+        ctx.progress.event(Event::Progress { task, stage, done, earlier: 0.0, total, unit: Unit::MediaSeconds });
     }
     if !matches!(media.container, Container::Fmp4 | Container::WebVtt) && !media.segments.is_empty() {
         sink.note(format!(

@@ -169,7 +169,7 @@ impl Printer {
         }
     }
 
-    fn progress(&self, task: &str, stage: &str, done: f64, total: f64, unit: Unit) {
+    fn progress(&self, task: &str, stage: &str, (done, earlier): (f64, f64), total: f64, unit: Unit) {
         let mut stages = self.stages.lock().expect("no printing thread panics");
         let now = Instant::now();
         let entry = stages.entry(format!("{task}\0{stage}")).or_insert_with(|| Stage {
@@ -179,9 +179,9 @@ impl Printer {
                 Talk::Bars(bars) => Some(bars.add(bar(task, stage, unit))),
                 _ => None,
             },
-            pace: Pace::new(0.0, done),
+            pace: Pace::new(0.0, done - earlier),
         });
-        let per_s = entry.pace.rate(entry.began.elapsed().as_secs_f64(), done);
+        let per_s = entry.pace.rate(entry.began.elapsed().as_secs_f64(), done - earlier);
         let left = rest(total - done, per_s);
         let (scale, rate) = match unit {
             // Bars count in milliseconds of media.
@@ -228,7 +228,7 @@ impl Progress for Printer {
             Event::Warning { message } => self.stderr(&format!("warning: {message}")),
             _ if matches!(self.talk, Talk::Quiet) => {}
             Event::Note { message } => self.stderr(&message),
-            Event::Progress { task, stage, done, total, unit } => self.progress(&task, &stage, done, total, unit),
+            Event::Progress { task, stage, done, earlier, total, unit } => self.progress(&task, &stage, (done, earlier), total, unit),
             Event::Done { task, stage, seconds } => self.done(&task, &stage, seconds),
         }
     }

@@ -94,7 +94,7 @@ impl Store for Beside<'_> {
     fn authorities<'a>(&'a self) -> BoxFuture<'a, Vec<Vec<u8>>> {
         self.store.authorities()
     }
-    fn acknowledged(&self, key: &Key) -> u64 {
+    fn acknowledged(&self, key: &Key) -> crate::store::Acknowledged {
         self.store.acknowledged(key)
     }
     fn bytes_sent(&self) -> Option<u64> {

@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::progress::{Ctx, Event, Unit};
 use crate::store::{Body, BoxFuture, Caching, Key, Precondition, Store};
 use futures_util::StreamExt;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -32,15 +32,17 @@ struct State<'a> {
     sent: &'a mut Sent,
     /// Keys that somebody sends or has sent: two lectures may have the same bytes.
     taken: BTreeSet<String>,
-    /// Those of them that are not there yet.
-    under_way: BTreeSet<Key>,
+    /// Those of them that are not there yet, and how much of each an earlier run had sent.
+    under_way: BTreeMap<Key, u64>,
     total: u64,
     done: u64,
+    /// Of what is done, that which an earlier run did.
+    earlier: u64,
 }
 
 impl<'a> Sending<'a> {
     pub fn new(store: &'a dyn Store, known: &'a mut Known, sent: &'a mut Sent, task: &'a str, ctx: &'a Ctx) -> Sending<'a> {
-        let state = Mutex::new(State { known, sent, taken: BTreeSet::new(), under_way: BTreeSet::new(), total: 0, done: 0 });
+        let state = Mutex::new(State { known, sent, taken: BTreeSet::new(), under_way: BTreeMap::new(), total: 0, done: 0, earlier: 0 });
         Sending { store, ctx, task, began: Instant::now(), far: store.bytes_sent().is_some(), state }
     }
 
@@ -98,10 +100,10 @@ impl<'a> Sending<'a> {
             };
             puts.push(Box::pin(async move {
                 self.ctx.check()?;
-                self.state().under_way.insert(key.clone());
+                self.state().under_way.insert(key.clone(), 0);
                 self.store.put(&key, body, Caching::Immutable, Precondition::None).await?;
                 let state = &mut *self.state();
-                state.under_way.remove(&key);
+                state.earlier += state.under_way.remove(&key).unwrap_or(0);
                 state.known.add(object);
                 state.sent.add(object.bytes);
                 state.done += object.bytes;
@@ -125,15 +127,22 @@ impl<'a> Sending<'a> {
 
     fn tell(&self) {
         // What the store says that it has, of large objects by their parts. What has left may be lost and go again.
-        let (done, total) = {
-            let state = self.state();
-            let parts: u64 = state.under_way.iter().map(|key| self.store.acknowledged(key)).sum();
-            (state.done + parts, state.total)
+        let (done, earlier, total) = {
+            let state = &mut *self.state();
+            let (mut done, mut before) = (state.done, state.earlier);
+            for (key, earlier) in &mut state.under_way {
+                let parts = self.store.acknowledged(key);
+                *earlier = parts.earlier;
+                done += parts.bytes;
+                before += parts.earlier;
+            }
+            (done, before, state.total)
         };
         self.ctx.progress.event(Event::Progress {
             task: self.task.into(),
             stage: "sending".into(),
             done: done.min(total) as f64,
+            earlier: earlier.min(done).min(total) as f64,
             total: total as f64,
             unit: Unit::Bytes,
         });
@@ -154,13 +163,14 @@ mod tests {
     use crate::manifest::Object;
     use crate::progress::Progress;
     use crate::store::mem::MemStore;
-    use crate::store::{Listed, Meta};
+    use crate::store::{Acknowledged, Listed, Meta};
     use crate::units::Digest;
     use std::ops::Range;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    /// Far away: sends a lot that is no part of it, and has acknowledged three bytes of what is on its way, until it is asked.
+    /// Far away: sends a lot that is no part of it, and has acknowledged three bytes of what is on its way, two of them earlier, until
+    /// it is asked.
     #[derive(Default)]
     struct Far(MemStore, AtomicU64, tokio::sync::Notify);
     impl Store for Far {
@@ -188,9 +198,9 @@ mod tests {
         fn tidy<'a>(&'a self) -> BoxFuture<'a, u64> {
             self.0.tidy()
         }
-        fn acknowledged(&self, _: &Key) -> u64 {
+        fn acknowledged(&self, _: &Key) -> Acknowledged {
             self.2.notify_one();
-            3
+            Acknowledged { bytes: 3, earlier: 2 }
         }
         fn bytes_sent(&self) -> Option<u64> {
             Some(self.1.fetch_add(1000, Ordering::Relaxed))
@@ -198,11 +208,11 @@ mod tests {
     }
 
     #[derive(Default)]
-    struct Told(Mutex<Vec<f64>>);
+    struct Told(Mutex<Vec<(f64, f64)>>);
     impl Progress for Told {
         fn event(&self, event: Event) {
-            if let Event::Progress { done, .. } = event {
-                self.0.lock().unwrap().push(done);
+            if let Event::Progress { done, earlier, .. } = event {
+                self.0.lock().unwrap().push((done, earlier));
             }
         }
     }
@@ -217,7 +227,7 @@ mod tests {
         let object = Object { key: format!("blobs/{}/{sha256}.mp4", &sha256.to_string()[..2]), sha256, bytes: 10 };
         let sending = Sending::new(&store, &mut known, &mut sent, "c", &ctx);
         sending.send(&[(object, Content::Bytes(bytes))]).await.unwrap();
-        assert_eq!(*told.0.lock().unwrap(), [3.0, 10.0]);
+        assert_eq!(*told.0.lock().unwrap(), [(3.0, 2.0), (10.0, 2.0)]);
         sending.end();
     }
 }

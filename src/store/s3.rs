@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! place    which bucket, where, as whom: s3://..., environment, profiles
-//! net      sockets, TLS, proxy; pace: --uplink; lanes: how many at once; mend: answers that the SDK refuses
+//! net      sockets, TLS, proxy; pace: --uplink; lanes: how many at once, which climb decides; mend: answers that the SDK refuses
 //! live     single requests with checksums; retry, errors
 //! parts    large objects in parts; journal: what outlives this process; tidy: uploads that nobody goes on with
 //! body     streams, checksums, gzip; conditions: whether the service keeps conditional writes apart
@@ -14,6 +14,7 @@
 #[cfg(test)]
 pub mod bench;
 mod body;
+mod climb;
 mod conditions;
 mod errors;
 mod journal;
@@ -29,7 +30,7 @@ mod retry;
 mod tests;
 mod tidy;
 
-use super::{Body, BoxFuture, Caching, Conditions, Key, Listed, Meta, Precondition, Store, Via};
+use super::{Acknowledged, Body, BoxFuture, Caching, Conditions, Key, Listed, Meta, Precondition, Store, Via};
 use crate::error::{Error, Kind, Result, ResultExt};
 use crate::offload::blocking;
 use crate::units::Digest;
@@ -179,7 +180,7 @@ impl S3Store {
         let (bytes, etag) = match ready {
             Ready::Small { payload, sums, plain, packed } => {
                 labels.packed_from = packed.then_some(plain);
-                let lane = live.lanes.enter().await;
+                let lane = live.lanes.enter_with(payload.len()).await;
                 let etag = live.put(&name, &payload, &sums, &labels, &when).await.map_err(failed)?;
                 lane.done(payload.len());
                 (plain, etag)
@@ -337,7 +338,7 @@ impl Store for S3Store {
         Some(body::md5_hex(packed.as_deref().unwrap_or(bytes)))
     }
     fn parallel(&self) -> usize {
-        lanes::MOST
+        climb::MOST
     }
     fn web<'a>(&'a self) -> BoxFuture<'a, Option<String>> {
         Box::pin(async move { Ok(Some(self.live().await?.access.web(&self.place))) })
@@ -345,8 +346,8 @@ impl Store for S3Store {
     fn authorities<'a>(&'a self) -> BoxFuture<'a, Vec<Vec<u8>>> {
         Box::pin(async move { authorities(self.live().await?.access.ca_bundle.as_deref()) })
     }
-    fn acknowledged(&self, key: &Key) -> u64 {
-        self.live.get().map_or(0, |live| live.acknowledged(&live.full(key)))
+    fn acknowledged(&self, key: &Key) -> Acknowledged {
+        self.live.get().map_or_else(Acknowledged::default, |live| live.acknowledged(&live.full(key)))
     }
     fn bytes_sent(&self) -> Option<u64> {
         Some(self.meter.sent.load(Ordering::Relaxed))

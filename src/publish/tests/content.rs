@@ -15,7 +15,7 @@ async fn a_course_becomes_a_release_that_a_reader_can_walk() {
     read_everything(&store);
     for (key, (_, caching)) in &all {
         let name = key.as_str();
-        let begins = ["blobs/", "app-", "hls-", "khoa/search-"].iter().any(|p| name.starts_with(p));
+        let begins = ["blobs/", "app-", "hls-", "words-", "khoa/search-"].iter().any(|p| name.starts_with(p));
         let immutable = begins || name.contains("/releases/");
         assert_eq!(*caching == Caching::Immutable, immutable, "{key}");
     }

@@ -52,6 +52,12 @@ pub fn read_everything(store: &MemStore) {
                     there(key, value);
                 }
             }
+            // The words of other languages, by their languages.
+            for address in text().split("\"languages\":{").skip(1).filter_map(|v| v.split('}').next()) {
+                let named: Vec<&str> = address.split('"').filter(|v| v.starts_with("../words-")).collect();
+                assert_eq!(named.len(), 1, "{address}");
+                there(key, named[0]);
+            }
             // What a script on it asks for.
             for name in ["\"search\":\"", "\"worker\":\""] {
                 for value in text().split(name).skip(1).filter_map(|v| v.split('"').next()) {

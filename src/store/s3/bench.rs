@@ -39,7 +39,13 @@ pub struct Manners {
     requests: AtomicUsize,
     /// Every request is refused with this status and code; HEAD, as of every service, without a body that could say the code.
     pub refuses: Mutex<Option<(u16, &'static str)>>,
+    /// Looks at the bucket after every request that may have changed it, before the answer goes out.
+    pub look: Mutex<Option<Look>>,
+    /// Why looks panicked.
+    pub met: Mutex<Vec<String>>,
 }
+
+pub type Look = Arc<dyn Fn() -> futures_util::future::BoxFuture<'static, ()> + Send + Sync>;
 
 /// An unfinished upload that somebody else has begun.
 #[derive(Debug, Clone, PartialEq)]
@@ -279,8 +285,22 @@ impl s3s::auth::S3Auth for Keys {
 
 type Answer = Result<Response<s3s::Body>, Box<dyn std::error::Error + Send + Sync>>;
 
-/// One request, as it was planned.
+/// One request, and a look at what it has done.
 async fn answer(service: S3Service, manners: Arc<Manners>, request: Request<hyper::body::Incoming>) -> Answer {
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    let answer = as_planned(service, manners.clone(), request).await;
+    let look = manners.look.lock().unwrap().clone().filter(|_| !reads);
+    if let Some(look) = look
+        && let Err(e) = tokio::spawn(look()).await
+    {
+        let why = e.into_panic();
+        let text = why.downcast_ref::<String>().cloned().or_else(|| why.downcast_ref::<&str>().map(|s| s.to_string()));
+        manners.met.lock().unwrap().push(text.unwrap_or_default());
+    }
+    answer
+}
+
+async fn as_planned(service: S3Service, manners: Arc<Manners>, request: Request<hyper::body::Incoming>) -> Answer {
     let n = manners.requests.fetch_add(1, Ordering::SeqCst);
     let wrong = match *manners.planned.lock().unwrap() {
         Some((at, wrong)) if n == at || (n > at && wrong == Wrong::Dead) => Some(wrong),

@@ -10,7 +10,7 @@ use super::retry::Retry;
 use crate::clock::SystemClock;
 use crate::error::{Error, Kind, Result};
 use crate::progress::Ctx;
-use crate::store::{Caching, Key, Precondition};
+use crate::store::{Acknowledged, Caching, Key, Precondition};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
@@ -73,7 +73,7 @@ pub struct Live {
     /// Where journals of large uploads are.
     pub journals: PathBuf,
     /// Of large objects that are on their way, by whole key: bytes of the parts that the service has.
-    parts: Mutex<HashMap<String, u64>>,
+    parts: Mutex<HashMap<String, Acknowledged>>,
     /// The service has refused SHA-256 checksums: Content-MD5 alone.
     md5_only: AtomicBool,
 }
@@ -154,17 +154,17 @@ impl Live {
     }
 
     /// What [`Store::acknowledged`](crate::store::Store::acknowledged) tells.
-    pub fn acknowledged(&self, name: &str) -> u64 {
+    pub fn acknowledged(&self, name: &str) -> Acknowledged {
         self.parts(|parts| parts.get(name).copied().unwrap_or_default())
     }
 
     /// Counts bytes of parts that the service has, from these on; until what is given is dropped.
     pub fn count_parts(&self, name: &str, have: u64) -> Counted<'_> {
-        self.parts(|parts| parts.insert(name.to_string(), have));
+        self.parts(|parts| parts.insert(name.to_string(), Acknowledged { bytes: have, earlier: have }));
         Counted { live: self, name: name.to_string() }
     }
 
-    fn parts<T>(&self, work: impl FnOnce(&mut HashMap<String, u64>) -> T) -> T {
+    fn parts<T>(&self, work: impl FnOnce(&mut HashMap<String, Acknowledged>) -> T) -> T {
         work(&mut self.parts.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -256,7 +256,7 @@ pub struct Counted<'a> {
 
 impl Counted<'_> {
     pub fn add(&self, bytes: u64) {
-        self.live.parts(|parts| *parts.entry(self.name.clone()).or_default() += bytes);
+        self.live.parts(|parts| parts.entry(self.name.clone()).or_default().bytes += bytes);
     }
 }
 

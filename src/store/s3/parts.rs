@@ -2,9 +2,9 @@
 //! from it; where a run before was stopped, the service is asked which parts it has, and the rest is sent.
 
 use super::body::{Payload, Sums, scan};
+use super::climb::MOST;
 use super::errors::{Again, Failure, UNREADABLE};
 use super::journal::{Journal, Note, Target};
-use super::lanes::MOST;
 use super::live::{Labels, Live, Refused, cache_control};
 use crate::error::{Error, Kind, Result};
 use crate::offload::blocking;
