@@ -78,9 +78,11 @@ async fn write(store: &dyn Store, head: &Head, mut release: Release, sent: &mut 
     let mut ours = true;
     match store.put(&key, Body::Bytes(&bytes), Caching::Immutable, Precondition::Absent).await {
         Ok(_) => sent.add(bytes.len() as u64),
-        // The same content, written by somebody else at the same time.
-        Err(e) if e.kind() == Kind::Conflict && store.get(&key, None).await? == bytes => ours = false,
-        Err(e) if e.kind() == Kind::Conflict => return Err(state::overtaken(&release.course).caused_by(e)),
+        // Somebody else has that number: with the same content; or with other content, which he may have taken back by now.
+        Err(e) if e.kind() == Kind::Conflict => match get_if_there(store, &key).await? {
+            Some(theirs) if theirs == bytes => ours = false,
+            _ => return Err(state::overtaken(&release.course).caused_by(e)),
+        },
         Err(e) => return Err(e),
     }
     // The pointer must not name what was acknowledged and is not there.
