@@ -12,8 +12,7 @@ use std::time::{Duration, Instant};
 /// After an error, what decoders and queues still hold comes out; when nothing has moved for this long, it has.
 pub const DRAIN: Duration = Duration::from_secs(2);
 
-const INSTALL: &str =
-    "apt install gstreamer1.0-plugins-base gstreamer1.0-x gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav";
+const INSTALL: &str = "apt install gstreamer1.0-plugins-base gstreamer1.0-x gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav";
 
 /// GStreamer for this process.
 pub fn init() -> Result<()> {

@@ -212,19 +212,24 @@ fn killed_often(name: &str, kills: usize) {
     let seed = std::env::var("RIVULET_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(0x5eed_u64);
     println!("seed {seed} (RIVULET_SEED repeats it)");
     let mut state = seed;
+    let (chunks, mut amid) = (chunk_inodes(&run.dir().join("w1")).len(), 0);
     let mut kept: BTreeMap<String, u64> = BTreeMap::new();
-    for _ in 0..kills {
-        // After so many lines of progress: a random moment that needs no clock.
+    for kill in 0..kills {
+        // After so many lines of progress, every other time since one more chunk was finished: random moments that need no clock.
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let lines = (state >> 33) as usize % 12;
         let mut child = started(encode("w3", &killed, "2"));
+        while kill % 2 == 0 && chunk_inodes(&run.dir().join("w3")).len() <= kept.len() && child.wait_for_lines(1) {}
         child.wait_for_lines(lines);
         child.kill();
         assert!(!killed.exists() || killed.join("package.json").exists(), "half a package under its name");
         let now = chunk_inodes(&run.dir().join("w3"));
         assert!(kept.iter().all(|(name, inode)| now.get(name) == Some(inode)), "a finished chunk was made again");
+        amid += usize::from(!now.is_empty() && now.len() < chunks);
         kept = now;
     }
+    assert!(amid > 0, "none of {kills} kills came when some of the {chunks} chunks were finished");
+    println!("{amid} of {kills} kills came when some of the {chunks} chunks were finished");
     let last = encode("w3", &killed, "2").output().unwrap();
     assert!(last.status.success(), "{}", String::from_utf8_lossy(&last.stderr));
     let now = chunk_inodes(&run.dir().join("w3"));

@@ -22,7 +22,9 @@ pub(super) const FIGURES: f64 = 60.0;
 /// misread at most 0.07 of the letters, hardly less at 63 than at 45; what it did misread stood in logos and on photographs.
 const WHOLE: f64 = 60.0;
 /// Above this many bytes more quality is not bought: at 35 kbit/s a slide would take 20 s. Figures may have twice as much.
-const MOST_BYTES: usize = 45_000;
+pub const MOST_BYTES: usize = 45_000;
+/// The same of a lecture's first slide, which is waited for: at 120 kbit/s (class `edge`) it comes within 2 s of the first sound.
+pub const FIRST_BYTES: usize = 24_000;
 
 /// A coded still and what is known of it.
 pub struct Coded {
@@ -33,11 +35,19 @@ pub struct Coded {
     pub figure_score: Option<f64>,
 }
 
-/// Codes `picture` (of the colour space `bt601` or `bt709`) with the least quality that does. At most four tries.
-pub fn code(fragments: &Fragments, picture: &Arc<Frame>, colour: &str, words: &[Word], alive: &mut dyn FnMut()) -> Result<Coded> {
+/// Codes `picture` (of the colour space `bt601` or `bt709`) with the least quality that does, for no more than `most` bytes. At
+/// most four tries.
+pub fn code(
+    fragments: &Fragments,
+    picture: &Arc<Frame>,
+    colour: &str,
+    words: &[Word],
+    most: usize,
+    alive: &mut dyn FnMut(),
+) -> Result<Coded> {
     let areas = figure_areas(picture, words);
     if areas.is_empty() && words.iter().filter(|w| w.sure()).count() >= WORDS {
-        return plain(fragments, picture, colour, alive);
+        return plain(fragments, picture, colour, most, alive);
     }
     let matrix = Matrix::of(colour);
     let source = Rgb::of(&picture.view(), matrix, Area::whole(picture.size()))?;
@@ -60,7 +70,7 @@ pub fn code(fragments: &Fragments, picture: &Arc<Frame>, colour: &str, words: &[
         Ok(Coded { score, figure_score, bytes, quality })
     };
     let good = |c: &Coded| c.score.is_none_or(|s| s >= WHOLE) && c.figure_score.is_none_or(|s| s >= FIGURES);
-    let dear = |c: &Coded| c.bytes.len() > MOST_BYTES * if c.figure_score.is_some_and(|s| s < FIGURES) { 2 } else { 1 };
+    let dear = |c: &Coded| c.bytes.len() > most * if c.figure_score.is_some_and(|s| s < FIGURES) { 2 } else { 1 };
     search(FIRST, LADDER.len(), attempt, |c| good(c) || dear(c), alive)
 }
 
@@ -69,12 +79,12 @@ const WORDS: usize = 4;
 
 /// The quality at which text is as readable as in the source, or less where that would be too many bytes; also of a picture
 /// of what moves, which is no figure to be studied.
-pub fn plain(fragments: &Fragments, picture: &Arc<Frame>, colour: &str, alive: &mut dyn FnMut()) -> Result<Coded> {
+pub fn plain(fragments: &Fragments, picture: &Arc<Frame>, colour: &str, most: usize, alive: &mut dyn FnMut()) -> Result<Coded> {
     let mut step = FIRST;
     loop {
         let bytes = webp(fragments, picture, colour, LADDER[step])?;
         alive();
-        if bytes.len() <= MOST_BYTES || step == 0 {
+        if bytes.len() <= most || step == 0 {
             return Ok(Coded { bytes, quality: LADDER[step], score: None, figure_score: None });
         }
         step -= 1;
@@ -276,14 +286,36 @@ mod tests {
     fn a_still_is_good_enough_and_always_the_same_bytes() {
         super::super::decoder::init().unwrap();
         let (fragments, picture) = (Fragments::built_in(), with_figure());
-        let one = code(&fragments, &picture, "bt709", &[], &mut || ()).unwrap();
-        let two = code(&fragments, &picture, "bt709", &[], &mut || ()).unwrap();
+        let one = code(&fragments, &picture, "bt709", &[], MOST_BYTES, &mut || ()).unwrap();
+        let two = code(&fragments, &picture, "bt709", &[], MOST_BYTES, &mut || ()).unwrap();
         assert_eq!(one.bytes, two.bytes);
         assert!(one.score.is_none() && one.figure_score.unwrap() >= FIGURES, "{:?} {:?}", one.score, one.figure_score);
         let size = decode(&one.bytes).unwrap().size;
         assert_eq!(size, SIZE);
         // One RIFF with one lossy picture: nothing that could hold a time or a name.
         assert_eq!((&one.bytes[..4], &one.bytes[8..16]), (&b"RIFF"[..], &b"WEBPVP8 "[..]));
+    }
+
+    /// A photograph that would take more gets as much quality as its bytes buy; a figure that must be true, twice as many.
+    #[test]
+    fn a_first_slide_comes_soon() {
+        super::super::decoder::init().unwrap();
+        let mut seed = 1u32;
+        let mut grain = || {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (seed >> 28) as u8
+        };
+        let mut frame = Frame::new(Size { width: 1280, height: 720 });
+        let stride = frame.stride(0);
+        let shade = |x: usize, y: usize| 120.0 + 60.0 * (x as f64 / 23.0).sin() * (y as f64 / 17.0).cos();
+        frame.plane_mut(0).iter_mut().enumerate().for_each(|(i, v)| *v = shade(i % stride, i / stride) as u8 + grain());
+        (1..3).for_each(|i| frame.plane_mut(i).fill(128));
+        let (fragments, picture) = (Fragments::built_in(), Arc::new(frame));
+        let of = |most| plain(&fragments, &picture, "bt709", most, &mut || ()).unwrap();
+        let (first, later) = (of(FIRST_BYTES), of(MOST_BYTES));
+        assert!(first.bytes.len() < later.bytes.len(), "{} {}", first.bytes.len(), later.bytes.len());
+        assert!(first.bytes.len() <= FIRST_BYTES || first.quality == LADDER[0], "{} at {}", first.bytes.len(), first.quality);
+        assert!(later.bytes.len() <= MOST_BYTES || later.quality == LADDER[0], "{} at {}", later.bytes.len(), later.quality);
     }
 
     /// The same numbers mean another colour in BT.709; a page shows the lecture's colour all the same.

@@ -147,15 +147,13 @@ pub fn started(mut command: Command) -> Started {
 }
 
 impl Started {
-    /// Until so many lines were printed, or the end.
-    pub fn wait_for_lines(&mut self, n: usize) {
+    /// Until so many lines were printed; `false` where it ended before.
+    pub fn wait_for_lines(&mut self, n: usize) -> bool {
         let mut line = String::new();
-        for _ in 0..n {
+        (0..n).all(|_| {
             line.clear();
-            if self.out.read_line(&mut line).unwrap() == 0 {
-                break;
-            }
-        }
+            self.out.read_line(&mut line).unwrap() > 0
+        })
     }
     /// kill -9
     pub fn kill(mut self) {

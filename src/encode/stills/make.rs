@@ -94,9 +94,10 @@ fn keep(
         Some(Err(e)) => (Vec::new(), Some(e.report())),
         None => (Vec::new(), None),
     };
+    let most = if slide == 0 { still::FIRST_BYTES } else { still::MOST_BYTES };
     let coded = match want.slide_stands {
-        true => still::code(&job.fragments, picture, &job.colour, &words, &mut || reporter.alive())?,
-        false => still::plain(&job.fragments, picture, &job.colour, &mut || reporter.alive())?,
+        true => still::code(&job.fragments, picture, &job.colour, &words, most, &mut || reporter.alive())?,
+        false => still::plain(&job.fragments, picture, &job.colour, most, &mut || reporter.alive())?,
     };
     let rounded = |score: f64| (score * 100.0).round() / 100.0;
     let record = Record {
