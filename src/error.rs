@@ -89,6 +89,11 @@ impl Error {
         self.source = Some(source.into());
         self
     }
+    /// The same, said of `subject`.
+    pub fn of(mut self, subject: &str) -> Self {
+        self.what = format!("{subject}: {}", self.what);
+        self
+    }
     pub fn kind(&self) -> Kind {
         self.kind
     }

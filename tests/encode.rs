@@ -313,7 +313,8 @@ fn chunk_inodes(work: &Path) -> BTreeMap<String, u64> {
     chunks.map(|e| (e.file_name().into_string().unwrap(), e.metadata().unwrap().ino())).collect()
 }
 
-/// Two runs of the same thing on one work directory wait for each other; both end well, with the same bytes.
+/// Of two runs of the same thing on one work directory the second says that it waits; both end well, with the same bytes, and what the
+/// first had finished is not made again.
 #[test]
 fn two_runs_on_one_work_directory() {
     let Some(recording) = fixture("odd-vfr.mkv") else { return };
@@ -321,12 +322,24 @@ fn two_runs_on_one_work_directory() {
     let profile = small_profile(run.dir(), "p", 1.2);
     let start = |out: &str| {
         let mut command = run.command();
-        command.args(["encode"]).arg(&recording).arg("-o").arg(run.dir().join(out)).arg("--profile").arg(&profile);
+        command.args(["--json", "encode"]).arg(&recording).arg("-o").arg(run.dir().join(out)).arg("--profile").arg(&profile);
         started(command)
     };
-    let (a, b) = (start("a"), start("b"));
+    let mut a = start("a");
+    while chunk_inodes(&run.work()).is_empty() {
+        assert!(a.wait_for_lines(1), "it ended without a chunk");
+    }
+    // Held until the second has had time to come to the lock: it says so.
+    a.signal("STOP");
+    let finished = chunk_inodes(&run.work());
+    let mut b = start("b");
+    let said = std::iter::from_fn(|| b.line()).find(|line| line.contains("another rivulet works on this very recording"));
+    a.signal("CONT");
+    assert!(said.is_some(), "the second did not say that it waits");
     assert_eq!((a.end(), b.end()), (Some(0), Some(0)));
     assert_eq!(digests(&run.dir().join("a")), digests(&run.dir().join("b")));
+    let now = chunk_inodes(&run.work());
+    assert!(finished.iter().all(|(name, inode)| now.get(name) == Some(inode)), "a finished chunk was made again");
 }
 
 /// The first Ctrl-C stops with 130, says how to go on, and leaves nothing half made.
@@ -346,21 +359,32 @@ fn ctrl_c_stops_cleanly() {
     assert!(!out.exists());
 }
 
-/// An encoder that fails is named with its rung; nothing appears under the package's name.
+/// An encoder that fails on some chunks is named with its rung, the recording and the place; nothing appears under the package's
+/// name, and the chunks that it made are kept.
 #[test]
 fn a_failing_plug_in_is_named() {
     let Some(recording) = fixture("odd-vfr.mkv") else { return };
     let run = Run::new();
+    let profile = small_profile(run.dir(), "p", 1.2);
     let pipelines = run.dir().join("pipelines");
     std::fs::create_dir(&pipelines).unwrap();
-    let text = include_str!("../pipelines/rung-h264.gst").replace("! appsink name=units", "! identity error-after=3 ! appsink name=units");
+    // Segments of this recording have 8 to 18 pictures.
+    let text = include_str!("../pipelines/rung-h264.gst").replace("! appsink name=units", "! identity error-after=16 ! appsink name=units");
     std::fs::write(pipelines.join("rung-h264.gst"), text).unwrap();
     let out = run.dir().join("out");
-    let done =
-        run.rivulet(&["encode", recording.to_str().unwrap(), "-o", out.to_str().unwrap(), "--pipelines", pipelines.to_str().unwrap()]);
+    let paths = [&recording, &out, &profile, &pipelines].map(|p| p.to_str().unwrap());
+    let args = ["encode", paths[0], "-o", paths[1], "--profile", paths[2], "--pipelines", paths[3], "--jobs", "1"];
+    let done = run.rivulet(&args);
     assert_eq!(done.code, 1, "{}", done.err);
-    assert!(done.err.contains("rung"), "{}", done.err);
+    let told = done.err.lines().find(|l| l.starts_with("error: ")).unwrap_or_default();
+    assert!(told.starts_with("error: odd-vfr.mkv, ") && told.contains("the encoder of rung "), "{}", done.err);
     assert!(!out.exists());
+    let kept = chunk_inodes(&run.work());
+    assert!(!kept.is_empty(), "{}", done.err);
+    // The same again: what is finished stays.
+    assert_eq!(run.rivulet(&args).code, 1);
+    let now = chunk_inodes(&run.work());
+    assert!(kept.iter().all(|(name, inode)| now.get(name) == Some(inode)), "a finished chunk was made again");
 }
 
 /// Rivulet removes nothing that it did not make.

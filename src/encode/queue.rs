@@ -248,7 +248,9 @@ async fn attempt(job: &Job, number: usize, tally: &Tally, ctx: &Ctx) -> Result<(
     let subject = format!("{name}, {from} to {to}");
     // A slow machine makes a tenth of real time; past that something is wrong.
     let limits = Limits::wall(600 + 60 * (to.seconds() - from.seconds()) as u64);
-    let made: f64 = child::run("chunk", &subject, job, limits, ctx, |done| tally.at(number, done, ctx)).await?;
+    let made = child::run::<_, f64>("chunk", &subject, job, limits, ctx, |done| tally.at(number, done, ctx)).await;
+    // An encoder knows its rung, and not what it is fed with.
+    let made = made.map_err(|e| if e.kind() == Kind::Failed { e.of(&subject) } else { e })?;
     tally.at(number, made, ctx);
     Ok(())
 }

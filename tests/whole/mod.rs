@@ -149,11 +149,12 @@ pub fn started(mut command: Command) -> Started {
 impl Started {
     /// Until so many lines were printed; `false` where it ended before.
     pub fn wait_for_lines(&mut self, n: usize) -> bool {
+        (0..n).all(|_| self.line().is_some())
+    }
+    /// The next one that is printed.
+    pub fn line(&mut self) -> Option<String> {
         let mut line = String::new();
-        (0..n).all(|_| {
-            line.clear();
-            self.out.read_line(&mut line).unwrap() > 0
-        })
+        (self.out.read_line(&mut line).unwrap() > 0).then_some(line)
     }
     /// kill -9
     pub fn kill(mut self) {
@@ -166,7 +167,12 @@ impl Started {
     pub fn end(self) -> Option<i32> {
         self.end_with_stderr().0
     }
-    pub fn end_with_stderr(mut self) -> (Option<i32>, String) {
+    pub fn end_with_stderr(self) -> (Option<i32>, String) {
+        let (code, _, err) = self.end_with_all();
+        (code, err)
+    }
+    /// Exit code, what was not read of stdout yet, stderr.
+    pub fn end_with_all(mut self) -> (Option<i32>, String, String) {
         let mut err_pipe = self.child.stderr.take().unwrap();
         let reader = std::thread::spawn(move || {
             let mut err = String::new();
@@ -176,7 +182,7 @@ impl Started {
         let mut rest = String::new();
         let _ = self.out.read_to_string(&mut rest);
         let status = self.child.wait().unwrap();
-        (status.code(), reader.join().unwrap())
+        (status.code(), rest, reader.join().unwrap())
     }
 }
 
