@@ -21,8 +21,10 @@ pub(super) const FIGURES: f64 = 60.0;
 /// A picture without words scores at least this as a whole. Slides with words are not scored, at 0.6 CPU s a try: on four slides of real lectures at 720p qualities 45 to 63 gave 13 to 30 kB, and Tesseract
 /// misread at most 0.07 of the letters, hardly less at 63 than at 45; what it did misread stood in logos and on photographs.
 const WHOLE: f64 = 60.0;
-/// Above this many bytes more quality is not bought: at 35 kbit/s a slide would take 20 s. Figures may have twice as much.
+/// Above this many bytes more quality is not bought: at 35 kbit/s a slide would take 20 s.
 pub const MOST_BYTES: usize = 45_000;
+/// The same while a figure is not true yet, wherever it stands: an X-ray is worth waiting for.
+const FIGURE_BYTES: usize = 2 * MOST_BYTES;
 /// The same of a lecture's first slide, which is waited for: at 120 kbit/s (class `edge`), with the rest of the page beside it, it
 /// comes within 2 s of the first sound. First slides of five real lectures: 16 to 19 kB at quality 20 for 20 to 27 at 45, and
 /// Tesseract misread no more of them.
@@ -37,8 +39,8 @@ pub struct Coded {
     pub figure_score: Option<f64>,
 }
 
-/// Codes `picture` (of the colour space `bt601` or `bt709`) with the least quality that does, for no more than `most` bytes. At
-/// most four tries.
+/// Codes `picture` (of the colour space `bt601` or `bt709`) with the least quality that does; beyond `most` bytes only figures get
+/// more. At most four tries.
 pub fn code(
     fragments: &Fragments,
     picture: &Arc<Frame>,
@@ -72,7 +74,7 @@ pub fn code(
         Ok(Coded { score, figure_score, bytes, quality })
     };
     let good = |c: &Coded| c.score.is_none_or(|s| s >= WHOLE) && c.figure_score.is_none_or(|s| s >= FIGURES);
-    let dear = |c: &Coded| c.bytes.len() > most * if c.figure_score.is_some_and(|s| s < FIGURES) { 2 } else { 1 };
+    let dear = |c: &Coded| c.bytes.len() > if c.figure_score.is_some_and(|s| s < FIGURES) { FIGURE_BYTES } else { most };
     search(FIRST, LADDER.len(), attempt, |c| good(c) || dear(c), alive)
 }
 
@@ -298,7 +300,7 @@ mod tests {
         assert_eq!((&one.bytes[..4], &one.bytes[8..16]), (&b"RIFF"[..], &b"WEBPVP8 "[..]));
     }
 
-    /// A photograph that would take more gets as much quality as its bytes buy; a figure that must be true, twice as many.
+    /// What would take more gets as much quality as its bytes buy.
     #[test]
     fn a_first_slide_comes_soon() {
         super::super::decoder::init().unwrap();
@@ -318,6 +320,15 @@ mod tests {
         assert!(first.bytes.len() < later.bytes.len(), "{} {}", first.bytes.len(), later.bytes.len());
         assert!(first.bytes.len() <= FIRST_BYTES || first.quality == LADDER[0], "{} at {}", first.bytes.len(), first.quality);
         assert!(later.bytes.len() <= MOST_BYTES || later.quality == LADDER[0], "{} at {}", later.bytes.len(), later.quality);
+    }
+
+    /// A figure is as true on the first slide as on any other, whatever its bytes.
+    #[test]
+    fn a_figure_is_not_hurried() {
+        super::super::decoder::init().unwrap();
+        let (fragments, picture) = (Fragments::built_in(), with_figure());
+        let hurried = code(&fragments, &picture, "bt709", &[], 1, &mut || ()).unwrap();
+        assert!(hurried.figure_score.unwrap() >= FIGURES, "{:?} at {}", hurried.figure_score, hurried.quality);
     }
 
     /// The same numbers mean another colour in BT.709; a page shows the lecture's colour all the same.

@@ -208,18 +208,21 @@ mod tests {
         }
     }
 
-    /// Four seconds black, then four of a slide with a title, five pictures a second.
-    fn film(dir: &Path) -> PathBuf {
+    const TITLE: &str = "pattern=white ! textoverlay text=\"Insulin\" font-desc=\"DejaVu Sans 40\" color=0xff000000 \
+         draw-outline=false draw-shadow=false valignment=top";
+
+    /// Four seconds black, then four of a slide, five pictures a second.
+    fn film(dir: &Path, slide: &str) -> PathBuf {
         init().unwrap();
         let path = dir.join("film.mov");
-        let source = "num-buffers=20 ! video/x-raw,format=I420,width=640,height=360,framerate=5/1,colorimetry=bt709";
-        let graph = launch(&format!(
-            "concat name=c ! jpegenc quality=95 ! qtmux ! filesink location={} videotestsrc pattern=black {source} ! c. \
-             videotestsrc pattern=white {source} ! textoverlay text=\"Insulin\" font-desc=\"DejaVu Sans 40\" color=0xff000000 \
-             draw-outline=false draw-shadow=false valignment=top ! c.",
-            path.display()
-        ))
-        .unwrap();
+        let source = |picture: &str| {
+            let (pattern, drawn) = picture.split_once(" ! ").unwrap_or((picture, "identity"));
+            let caps = "video/x-raw,format=I420,width=640,height=360,framerate=5/1,colorimetry=bt709";
+            format!("videotestsrc num-buffers=20 {pattern} ! {caps} ! {drawn} ! c.")
+        };
+        let (black, slide) = (source("pattern=black"), source(slide));
+        let graph =
+            launch(&format!("concat name=c ! jpegenc quality=95 ! qtmux ! filesink location={} {black} {slide}", path.display())).unwrap();
         graph.set_state(gst::State::Playing).unwrap();
         let ended = graph.bus().unwrap().timed_pop_filtered(gst::ClockTime::from_seconds(60), &[gst::MessageType::Eos]);
         assert!(ended.is_some());
@@ -248,7 +251,7 @@ mod tests {
     #[test]
     fn a_planned_slide_becomes_a_still_that_was_read() {
         let dir = tempfile::tempdir().unwrap();
-        let path = film(dir.path());
+        let path = film(dir.path(), TITLE);
         let slide = |slide, ns| Want { ns, slide: Some(slide), region: None, slide_stands: true, poster: slide == 0 };
         // The last is after the end: it is missing, and the others are there.
         let job = job(dir.path(), &path, vec![slide(0, 5_000_000_000), slide(1, 6_000_000_000), slide(2, 99_000_000_000)]);
@@ -269,10 +272,24 @@ mod tests {
         assert_eq!(std::fs::read(names.picture(0)).unwrap(), before);
     }
 
+    /// The first slide is waited for; the same picture may take more bytes later.
+    #[test]
+    fn the_first_slide_is_small() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = film(dir.path(), "pattern=spokes");
+        let slide = |slide, ns| Want { ns, slide: Some(slide), region: None, slide_stands: false, poster: false };
+        let job = job(dir.path(), &path, vec![slide(0, 5_000_000_000), slide(1, 6_000_000_000)]);
+        make(job.clone(), &mut Reporter::of_test()).unwrap();
+        let names = Names::new(&job.out, &job.tesseract, &job.language);
+        let (first, second) = (names.record(0).unwrap(), names.record(1).unwrap());
+        assert!(second.bytes as usize > still::FIRST_BYTES && second.bytes as usize <= still::MOST_BYTES, "{second:?}");
+        assert!(first.quality < second.quality && first.bytes < second.bytes, "{first:?} {second:?}");
+    }
+
     #[test]
     fn a_poster_is_not_black_where_that_can_be() {
         let dir = tempfile::tempdir().unwrap();
-        let path = film(dir.path());
+        let path = film(dir.path(), TITLE);
         let want = |ns| Want { ns, slide: None, region: None, slide_stands: false, poster: true };
         let job = job(dir.path(), &path, vec![want(0), want(1_000_000_000), want(7_000_000_000)]);
         make(job.clone(), &mut Reporter::of_test()).unwrap();
