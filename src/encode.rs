@@ -13,6 +13,7 @@ pub mod fingerprint;
 pub mod ocr;
 pub mod pipelines;
 pub mod queue;
+mod reel;
 pub mod search;
 mod spool;
 pub mod still;

@@ -11,6 +11,7 @@
 pub mod cascade;
 pub mod grid;
 pub mod levels;
+pub mod mean;
 pub mod scale;
 pub mod score;
 pub mod tone;
@@ -20,6 +21,7 @@ pub mod turn;
 pub use cascade::{Cascade, Look};
 pub use grid::Grid;
 pub use levels::{Colour, Levels};
+pub use mean::Mean;
 pub use scale::Scaler;
 pub use tone::Curve;
 pub use turn::Turn;

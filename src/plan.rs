@@ -120,11 +120,12 @@ impl Plan {
 pub fn plan(request: &Request) -> Result<Plan> {
     let profile = request.profile;
     within_limits(profile, request.sources)?;
-    let parts = schedule::parts(request.sources, request.trim)?;
+    let mut parts = schedule::parts(request.sources, request.trim)?;
     let timelines: Vec<Timeline> = parts
         .iter()
         .map(|p| request.features[p.source].as_ref().map(|f| crate::timeline::read(f, p.from_ns, p.to_ns)).unwrap_or_default())
         .collect();
+    parts.iter_mut().zip(&timelines).for_each(|(part, timeline)| part.take_means(timeline, &request.sources[part.source]));
     let shape = shape(profile, request.sources, &parts, &timelines);
     let mut rungs = ladder::rungs(profile, request.sources, shape);
     if let (Shape::Slides, Some(floor), Some(rung)) = (shape, &request.floor, rungs.first_mut()) {

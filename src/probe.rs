@@ -108,6 +108,10 @@ impl Source {
 }
 
 impl Video {
+    /// Pictures of 8 bits and standard range: those can be kept and summed up as they are.
+    pub fn plain(&self) -> bool {
+        self.bit_depth <= 8 && self.hdr.is_none()
+    }
     /// Width and height on a screen with square pixels, upright, before rounding to even.
     pub fn display_size(&self) -> (f64, f64) {
         let (w, h) = (self.width as f64 * self.par.0 as f64 / self.par.1.max(1) as f64, self.height as f64);

@@ -6,6 +6,7 @@
 mod decide;
 mod features;
 mod frozen;
+mod likeness;
 mod looker;
 mod shaken;
 mod spans;
@@ -15,7 +16,8 @@ mod zones;
 
 pub use decide::read;
 pub use features::{Features, Seen, Thumb, ZONES, ZONES_ACROSS, ZONES_DOWN};
-pub use watch::{Likenesses, Watcher};
+pub use likeness::{Added, Chosen, Likeness, Likenesses};
+pub use watch::Watcher;
 
 #[cfg(test)]
 mod tests;
@@ -97,15 +99,15 @@ pub enum SpanKind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kept {
     pub ns: u64,
-    /// Pictures that show it, in order, the first of them from its begin on; none differs visibly from it ([`Likenesses`]).
-    pub shown_ns: Vec<u64>,
+    /// What shows it, in order, the first of them from its begin on ([`Likenesses`]).
+    pub shown: Vec<Likeness>,
     /// It changes something outside the places that move all the time.
     pub content: bool,
 }
 
 impl Kept {
-    /// Of the pictures that show it the one that is nearest to a time.
+    /// The time of what shows it nearest to a time.
     pub fn near(&self, ns: u64) -> u64 {
-        self.shown_ns.iter().copied().min_by_key(|s| s.abs_diff(ns)).unwrap_or(self.ns)
+        self.shown.iter().map(|s| s.ns).min_by_key(|s| s.abs_diff(ns)).unwrap_or(self.ns)
     }
 }

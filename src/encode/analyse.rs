@@ -5,11 +5,11 @@ use super::decoder::{Decoded, Decoder, init};
 use super::spool::Spool;
 use crate::child::{self, Limits, Reporter};
 use crate::error::Result;
-use crate::picture::{Depth, Frame, Grid};
+use crate::picture::{Depth, Frame, Grid, Mean};
 use crate::pipeline::Fragments;
 use crate::probe::{Source, Video};
 use crate::progress::{Ctx, Event, Unit};
-use crate::timeline::{Features, Likenesses, Watcher};
+use crate::timeline::{Added, Chosen, Features, Likeness, Likenesses, Watcher};
 use crate::units::Digest;
 use crate::workdir::WorkDir;
 use serde::{Deserialize, Serialize};
@@ -29,7 +29,7 @@ pub struct Job {
 }
 
 /// Version of what features mean; raised when the same pictures would give others.
-const FORMAT: u32 = 4;
+const FORMAT: u32 = 5;
 
 /// Pictures are at most this far apart when those are skipped that nothing refers to; else none is.
 const DENSE_NS: u64 = 220_000_000;
@@ -92,9 +92,8 @@ pub fn run(job: Job, reporter: &mut Reporter) -> Result<u64> {
     init()?;
     let mut decoder = Decoder::open(&job.fragments, &job.path, &job.video, None, job.times.clone(), job.skip, &mut || reporter.alive())?;
     let mut watcher = Watcher::default();
-    let plain = job.video.bit_depth <= 8 && job.video.hdr.is_none();
-    let mut spool = if plain { Some(Spool::create(&job.out)?) } else { None };
-    // Of the pictures since one differed the spool takes those that show it best.
+    let mut spool = if job.video.plain() { Some(Spool::create(&job.out)?) } else { None };
+    // Of the pictures since one differed the spool takes what shows them best.
     let mut span: Option<Likenesses<Decoded>> = None;
     let (mut last, mut widest) = (None, 0);
     while let Some(picture) = decoder.next(&mut || reporter.alive())? {
@@ -130,13 +129,30 @@ pub fn run(job: Job, reporter: &mut Reporter) -> Result<u64> {
     Ok(widest)
 }
 
-/// Puts pictures into the spool that are whole and of 8 bits.
-fn keep(spool: &mut Option<Spool>, pictures: impl IntoIterator<Item = (u64, Decoded)>) -> Result<()> {
-    let Some(spool) = spool else { return Ok(()) };
-    pictures.into_iter().filter(|(_, p)| !p.damaged).try_for_each(|(ns, picture)| {
-        picture.view(|view, colour| match view.depth() {
-            Depth::Eight => spool.put(ns, colour, || Frame::copy_of(view)),
+/// What is summed up for a mean; nothing more once a picture came that cannot be in it: the encoder then looks for itself.
+#[derive(Default)]
+pub struct Sum {
+    mean: Mean,
+    spoiled: bool,
+}
+
+impl Added for Decoded {
+    type Sum = Sum;
+    fn add(&self, sum: &mut Sum) {
+        let added = !self.damaged && !sum.spoiled && self.view(|view, colour| Ok(sum.mean.add(view, colour))).unwrap_or(false);
+        sum.spoiled |= !added;
+    }
+}
+
+/// Puts what was chosen into the spool, if it is whole and of 8 bits.
+fn keep(spool: &mut Option<Spool>, chosen: Option<(Likeness, Chosen<Decoded>)>) -> Result<()> {
+    let (Some(spool), Some((likeness, chosen))) = (spool, chosen) else { return Ok(()) };
+    match chosen {
+        Chosen::One(picture) if !picture.damaged => picture.view(|view, colour| match view.depth() {
+            Depth::Eight => spool.put(&likeness, || Some((Frame::copy_of(view), colour))),
             _ => Ok(()),
-        })
-    })
+        }),
+        Chosen::Mean(sum) if !sum.spoiled => spool.put(&likeness, || sum.mean.frame()),
+        _ => Ok(()),
+    }
 }

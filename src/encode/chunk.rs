@@ -3,8 +3,9 @@
 //! in and is counted. Where the analysis kept all pictures of a chunk, nothing is decoded again.
 
 use super::chunkfile::{self, ChunkFile, Header, Health, Part, RungUnits};
-use super::decoder::{Decoded, Decoder, init};
+use super::decoder::init;
 use super::encoder::{Encoder, Settings};
+use super::reel::{Reel, Way};
 use super::spool::Kept;
 use crate::child::Reporter;
 use crate::error::{Error, Result};
@@ -14,7 +15,7 @@ use crate::plan::{Picture, RungPlan, Slot};
 use crate::probe::Video;
 use crate::units::{MediaTime, Size};
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -36,6 +37,8 @@ pub struct Job {
     pub lost: Option<String>,
     /// Chunks of one file in order; more than one where a single pass makes them all.
     pub chunks: Vec<JobChunk>,
+    /// Of every mean that a slot shows the pictures that it is of.
+    pub means: BTreeMap<u64, Vec<u64>>,
     pub rungs: Vec<RungPlan>,
     pub preset: String,
     pub fragments: Fragments,
@@ -56,9 +59,6 @@ pub struct JobChunk {
     pub boundaries: Vec<MediaTime>,
     pub slots: Vec<Slot>,
 }
-
-/// A decoded picture counts as the planned one within this; containers round to milliseconds at worst.
-const SAME_NS: u64 = 1_000_000;
 
 /// Media seconds made.
 pub fn run(job: Job, reporter: &mut Reporter) -> Result<f64> {
@@ -171,18 +171,17 @@ fn code_points(colour: &str) -> (u16, u16, u16) {
 /// The recording's pictures as the plan asks for them, in the sizes of the rungs that show them.
 struct Pictures<'a> {
     job: &'a Job,
-    decoder: Option<Decoder>,
+    /// `None`: the title card stands for everything.
+    reel: Option<Reel<'a>>,
     kept: Option<Kept>,
     /// The pictures of this chunk are all among those kept.
     all_kept: bool,
     /// Which rungs show a picture anywhere in this chunk.
-    rungs: HashMap<u64, u16>,
-    /// The next picture that the decoder gave and no slot has used.
-    ahead: Option<Decoded>,
+    rungs: HashMap<Picture, u16>,
     sizes: Vec<Size>,
     turn: Turn,
     cascade: Option<(Look, Cascade)>,
-    /// What stands: the planned picture's time and its frames.
+    /// What stands: the planned picture and its frames.
     shown: Option<(Picture, Frames)>,
     health: Health,
 }
@@ -192,13 +191,20 @@ type Frames = Vec<Option<Arc<Frame>>>;
 impl Pictures<'_> {
     fn open(job: &Job) -> Result<Pictures<'_>> {
         let sizes: Vec<Size> = job.rungs.iter().map(|r| r.size).collect();
+        let way = |video| Way {
+            fragments: &job.fragments,
+            path: &job.path,
+            video,
+            sequential: job.sequential,
+            times: job.times.as_ref(),
+            jump_ns: u64::MAX,
+        };
         let mut pictures = Pictures {
             job,
-            decoder: None,
+            reel: job.video.as_ref().map(|video| Reel::new(way(video))),
             kept: job.kept.as_deref().and_then(Kept::open),
             all_kept: false,
             rungs: HashMap::new(),
-            ahead: None,
             turn: Turn::default(),
             cascade: None,
             shown: None,
@@ -218,19 +224,23 @@ impl Pictures<'_> {
     /// Looks through a chunk before its first picture.
     fn begin(&mut self, chunk: &JobChunk) {
         self.rungs.clear();
-        for slot in &chunk.slots {
-            if let Picture::At(ns) = slot.show {
-                *self.rungs.entry(ns).or_default() |= slot.rungs;
-            }
+        for slot in chunk.slots.iter().filter(|s| s.show != Picture::Card) {
+            *self.rungs.entry(slot.show).or_default() |= slot.rungs;
         }
-        self.all_kept = self.kept.as_ref().is_some_and(|kept| self.rungs.keys().all(|ns| kept.has(*ns)));
+        let (job, kept) = (self.job, &self.kept);
+        let there =
+            |picture: &Picture| job.source(*picture).is_none_or(|(ns, of)| kept.as_ref().is_some_and(|kept| kept.has(ns, of.len())));
+        self.all_kept = self.rungs.keys().all(there);
         // What stands from the chunk before may lack a rung's frame.
         if self.job.video.is_some() {
             self.shown = None;
         }
         // Samples lie far apart: each is sought.
-        if self.job.samples && !self.job.sequential {
-            (self.decoder, self.ahead) = (None, None);
+        if self.job.samples
+            && !self.job.sequential
+            && let Some(reel) = &mut self.reel
+        {
+            reel.rewind();
         }
     }
 
@@ -238,10 +248,10 @@ impl Pictures<'_> {
     fn show(&mut self, slot: &Slot, alive: &mut dyn FnMut()) -> Result<&[Option<Arc<Frame>>]> {
         // Without a video the title card stands for everything.
         let standing = self.job.video.is_none() || self.shown.as_ref().is_some_and(|(picture, _)| *picture == slot.show);
-        if !standing && let Picture::At(wanted) = slot.show {
-            let rungs = self.rungs.get(&wanted).copied().unwrap_or(slot.rungs);
-            if !self.recall(wanted, rungs)? {
-                self.fetch(wanted, rungs, slot.at, alive)?;
+        if !standing && slot.show != Picture::Card {
+            let rungs = self.rungs.get(&slot.show).copied().unwrap_or(slot.rungs);
+            if !self.recall(slot.show, rungs)? {
+                self.fetch(slot.show, rungs, slot.at, alive)?;
             }
         }
         match &self.shown {
@@ -251,69 +261,60 @@ impl Pictures<'_> {
     }
 
     /// Takes a picture from those kept, if the whole chunk can be had so.
-    fn recall(&mut self, wanted: u64, rungs: u16) -> Result<bool> {
-        let Some((frame, colour)) = self.kept.as_mut().filter(|_| self.all_kept).and_then(|kept| kept.get(wanted)) else {
-            return Ok(false);
-        };
+    fn recall(&mut self, wanted: Picture, rungs: u16) -> Result<bool> {
+        let Some((ns, of)) = self.job.source(wanted).filter(|_| self.all_kept) else { return Ok(false) };
+        let Some((frame, colour)) = self.kept.as_mut().and_then(|kept| kept.get(ns, of.len())) else { return Ok(false) };
         let frames = scale(&mut self.cascade, &self.sizes, self.turn, &frame.view(), colour, rungs)?;
-        self.shown = Some((Picture::At(wanted), frames));
+        self.shown = Some((wanted, frames));
         Ok(true)
     }
 
-    /// Decodes on to the picture at `wanted`.
-    fn fetch(&mut self, wanted: u64, rungs: u16, at: MediaTime, alive: &mut dyn FnMut()) -> Result<()> {
-        if self.decoder.is_none() {
-            let video = self.job.video.as_ref().ok_or_else(|| Error::bug("a title card has no pictures to fetch"))?;
-            let from = (!self.job.sequential).then_some(wanted);
-            let times = self.job.times.clone();
-            self.decoder = Some(Decoder::open(&self.job.fragments, &self.job.path, video, from, times, false, alive)?);
-        }
-        let decoder = self.decoder.as_mut().expect("opened above");
-        loop {
-            if self.ahead.is_none() {
-                self.ahead = decoder.next(alive)?;
-                alive();
-            }
-            match &self.ahead {
-                Some(picture) if picture.stream_ns + SAME_NS < wanted => self.ahead = None,
-                _ => break,
-            }
-        }
-        let hit = self.ahead.as_ref().is_some_and(|p| p.stream_ns <= wanted + SAME_NS);
-        let damaged = hit && self.ahead.as_ref().is_some_and(|p| p.damaged);
-        if !hit || damaged {
-            self.health.missing += !hit as usize;
+    /// Decodes on to the picture `wanted`.
+    fn fetch(&mut self, wanted: Picture, rungs: u16, at: MediaTime, alive: &mut dyn FnMut()) -> Result<()> {
+        let (Some(reel), Some((ns, of))) = (&mut self.reel, self.job.source(wanted)) else {
+            return Err(Error::bug("a title card has no pictures to fetch"));
+        };
+        let mut scale = |view: &crate::picture::View, colour, rungs| scale(&mut self.cascade, &self.sizes, self.turn, view, colour, rungs);
+        let found = reel.get(ns, of, alive)?;
+        let (missing, damaged) = (found.is_none(), found.is_some_and(|f| f.damaged));
+        let mut frames = found.map(|found| found.view(|view, colour| scale(view, colour, rungs))).transpose()?;
+        if missing || damaged {
+            self.health.missing += missing as usize;
             self.health.damaged += damaged as usize;
             self.health.first_fault_s.get_or_insert(at.seconds());
-            if let Some(fault) = decoder.fault() {
+            if let Some(fault) = reel.fault() {
                 self.health.fault.get_or_insert(fault);
             }
         }
         // The very first picture may be the missing one: then the next that comes stands in, as nothing came before. A
         // picture that stands in for another is made for all rungs: its successors are not known by it.
-        let mut scale =
-            |picture: &Decoded, rungs| picture.view(|view, colour| scale(&mut self.cascade, &self.sizes, self.turn, view, colour, rungs));
-        let frames = match (&self.ahead, &self.shown) {
-            (Some(picture), _) if hit => Some(scale(picture, rungs)?),
-            (Some(picture), None) => Some(scale(picture, u16::MAX)?),
-            (None, None) => {
-                let cause = decoder.fault().unwrap_or_else(|| "the stream ended before".into());
+        if frames.is_none() && self.shown.is_none() {
+            let Some(ahead) = reel.ahead() else {
+                let cause = reel.fault().unwrap_or_else(|| "the stream ended before".into());
                 return Err(Error::bad_media(format!("no picture can be decoded from {at} on")).caused_by(cause));
-            }
-            _ => None,
-        };
+            };
+            frames = Some(ahead.view(|view, colour| scale(view, colour, u16::MAX))?);
+        }
         match (frames, &mut self.shown) {
-            (Some(frames), shown) => *shown = Some((Picture::At(wanted), frames)),
+            (Some(frames), shown) => *shown = Some((wanted, frames)),
             (None, Some((picture, frames))) => {
-                *picture = Picture::At(wanted);
+                *picture = wanted;
                 complete(frames, &self.sizes)?;
             }
             (None, None) => {}
         }
-        if hit {
-            self.ahead = None;
-        }
         Ok(())
+    }
+}
+
+impl Job {
+    /// Stream time of a picture, and of a mean the pictures that it is of. `None`: the title card.
+    fn source(&self, picture: Picture) -> Option<(u64, &[u64])> {
+        match picture {
+            Picture::At(ns) => Some((ns, &[])),
+            Picture::Mean(ns) => Some((ns, self.means.get(&ns).map_or(&[], Vec::as_slice))),
+            Picture::Card => None,
+        }
     }
 }
 

@@ -185,10 +185,10 @@ fn stream_time(sample: &gst::Sample) -> Option<u64> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn video(stream_id: &str) -> Video {
+    pub fn video(stream_id: &str) -> Video {
         Video {
             track: 0,
             stream_id: stream_id.into(),

@@ -6,11 +6,11 @@ use super::chunkfile::{self, Health, Part};
 use crate::child::{self, Limits};
 use crate::error::{Error, Kind, Result};
 use crate::pipeline::Fragments;
-use crate::plan::{Plan, Shape};
+use crate::plan::{Picture, Plan, Shape};
 use crate::probe::{Access, Source, Video};
 use crate::progress::{Ctx, Event, Unit};
 use crate::workdir::Claim;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -36,6 +36,7 @@ pub fn jobs(plan: &Plan, which: Part, sources: &[Source], kept: &[PathBuf], frag
             && sequential
             && before == chunk.part
         {
+            job.means.extend(means(part, std::slice::from_ref(&piece)));
             job.chunks.push(piece);
             continue;
         }
@@ -59,6 +60,7 @@ fn job(plan: &Plan, sources: &[Source], kept: &[PathBuf], fragments: &Fragments,
         title: plan.title.clone(),
         colour: plan.colour.clone(),
         lost: None,
+        means: means(part, &chunks),
         chunks,
         rungs: plan.rungs.clone(),
         preset: plan.profile.video.preset.clone(),
@@ -67,6 +69,15 @@ fn job(plan: &Plan, sources: &[Source], kept: &[PathBuf], fragments: &Fragments,
         samples: false,
         part: Part::Whole,
     }
+}
+
+/// The means that some chunks show.
+fn means(part: &crate::plan::Part, chunks: &[JobChunk]) -> BTreeMap<u64, Vec<u64>> {
+    let shown = chunks.iter().flat_map(|c| &c.slots).filter_map(|s| match s.show {
+        Picture::Mean(ns) => Some((ns, part.mean(ns))),
+        _ => None,
+    });
+    shown.collect()
 }
 
 /// Jobs that make single segments, one job a part and child; `width` children are to share the work.

@@ -123,7 +123,7 @@ pub fn run(job: Job, reporter: &mut Reporter) -> Result<Found> {
     let mut pictures = stills::Pictures::new(stills, video);
     let mut shown: Vec<Arc<Frame>> = Vec::new();
     for want in &stills.wants {
-        let made = pictures.show(want.ns, &mut || reporter.alive(), |view, colour| {
+        let made = pictures.show(want, &mut || reporter.alive(), |view, colour| {
             let look = Look { size: view.size(), depth: view.depth(), colour, turn };
             Cascade::new(look, &[job.floor.size]).make(view)
         })?;
@@ -347,7 +347,8 @@ mod tests {
             frame.plane_mut(0).iter_mut().enumerate().for_each(|(i, p)| *p = level(i % stride, i / stride));
             (1..3).for_each(|i| frame.plane_mut(i).fill(128));
             let ns = i as u64 * 10_000_000_000;
-            spool.put(ns, crate::picture::Colour::new(None, false), || frame).unwrap();
+            let one = crate::timeline::Likeness { ns, of: Vec::new() };
+            spool.put(&one, || Some((frame, crate::picture::Colour::default()))).unwrap();
             plan.slides.push(slide(&plan, ns, false));
         }
         spool.finish().unwrap();

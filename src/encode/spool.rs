@@ -3,6 +3,7 @@
 
 use crate::error::{Error, Result, ResultExt};
 use crate::picture::{Colour, Frame};
+use crate::timeline::Likeness;
 use crate::units::{Digest, Hasher, Size};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -22,6 +23,8 @@ const MOST_BYTES: u64 = 3 << 30;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Entry {
+    /// How many pictures it is the mean of; 0: it is one.
+    of: usize,
     at: u64,
     bytes: u64,
     size: Size,
@@ -50,19 +53,20 @@ impl Spool<'_> {
         Ok(Spool { dir, out: BufWriter::with_capacity(1 << 20, out), at: 0, index: Index::default(), tokens: BURST, last_ns: 0 })
     }
 
-    /// Keeps one picture, unless too many came of late.
-    pub fn put(&mut self, ns: u64, colour: Colour, frame: impl FnOnce() -> Frame) -> Result<()> {
+    /// Keeps one picture or mean, unless too many came of late.
+    pub fn put(&mut self, likeness: &Likeness, frame: impl FnOnce() -> Option<(Frame, Colour)>) -> Result<()> {
+        let ns = likeness.ns;
         self.tokens = (self.tokens + ns.saturating_sub(self.last_ns) as f64 / 1e9 * PER_SECOND).min(BURST);
         self.last_ns = ns;
         if self.tokens < 1.0 || self.at > MOST_BYTES {
             return Ok(());
         }
+        let Some((frame, colour)) = frame() else { return Ok(()) };
         self.tokens -= 1.0;
-        let frame = frame();
         let packed = lz4_flex::block::compress_prepend_size(frame.as_ref());
         self.out.write_all(&packed).doing(|| format!("cannot write in {}", self.dir.display()))?;
         let bytes = packed.len() as u64;
-        self.index.0.insert(ns, Entry { at: self.at, bytes, size: frame.size(), colour, digest: digest(&packed) });
+        self.index.0.insert(ns, Entry { of: likeness.of.len(), at: self.at, bytes, size: frame.size(), colour, digest: digest(&packed) });
         self.at += bytes;
         Ok(())
     }
@@ -96,13 +100,14 @@ impl Kept {
         Some(Kept { file: File::open(dir.join(PICTURES)).ok()?, index, _lock: lock })
     }
 
-    pub fn has(&self, ns: u64) -> bool {
-        self.index.0.contains_key(&ns)
+    /// Whether there is the picture of this stream time, or the mean that is called by it, of so many.
+    pub fn has(&self, ns: u64, of: usize) -> bool {
+        self.index.0.get(&ns).is_some_and(|e| e.of == of)
     }
 
-    /// The picture of this stream time as the decoder gave it; `None` where it is not kept or no longer whole.
-    pub fn get(&mut self, ns: u64) -> Option<(Frame, Colour)> {
-        let entry = self.index.0.get(&ns)?;
+    /// The picture as the decoder gave it, or the mean; `None` where it is not kept or no longer whole.
+    pub fn get(&mut self, ns: u64, of: usize) -> Option<(Frame, Colour)> {
+        let entry = self.index.0.get(&ns).filter(|e| e.of == of)?;
         let mut packed = vec![0; entry.bytes as usize];
         self.file.seek(SeekFrom::Start(entry.at)).ok()?;
         self.file.read_exact(&mut packed).ok()?;
@@ -118,6 +123,10 @@ impl Kept {
 mod tests {
     use super::*;
 
+    fn one(ns: u64) -> Likeness {
+        Likeness { ns, of: Vec::new() }
+    }
+
     #[test]
     fn pictures_come_back_and_damage_is_noticed() {
         let dir = tempfile::tempdir().unwrap();
@@ -127,20 +136,24 @@ mod tests {
         frame.plane_mut(0).iter_mut().enumerate().for_each(|(i, p)| *p = i as u8);
         let colour = Colour::new(None, false);
         let mut spool = Spool::create(dir.path()).unwrap();
-        spool.put(7, colour, || frame.clone()).unwrap();
-        spool.put(9, colour, || Frame::new(size)).unwrap();
+        spool.put(&one(7), || Some((frame.clone(), colour))).unwrap();
+        spool.put(&Likeness { ns: 9, of: vec![8, 9] }, || Some((Frame::new(size), colour))).unwrap();
+        spool.put(&one(10), || None).unwrap();
         spool.finish().unwrap();
         let mut kept = Kept::open(dir.path()).unwrap();
         let lock = File::open(dir.path().join("lock")).unwrap();
         assert!(lock.try_lock().is_err(), "it can be freed while it is read");
-        assert!(kept.has(7) && !kept.has(8));
-        assert!(kept.get(7).unwrap() == (frame, colour));
-        assert!(kept.get(8).is_none());
+        assert!(kept.has(7, 0) && !kept.has(8, 0) && !kept.has(10, 0));
+        assert!(kept.get(7, 0).unwrap() == (frame, colour));
+        assert!(kept.get(8, 0).is_none());
+        // A mean is not taken for the picture that it is called by.
+        assert!(kept.has(9, 2) && !kept.has(9, 0) && kept.get(9, 0).is_none());
+        assert!(kept.get(9, 2).unwrap() == (Frame::new(size), colour));
         let path = dir.path().join(PICTURES);
         let mut bytes = std::fs::read(&path).unwrap();
         bytes[40] ^= 1;
         std::fs::write(&path, &bytes).unwrap();
-        assert!(Kept::open(dir.path()).unwrap().get(7).is_none());
+        assert!(Kept::open(dir.path()).unwrap().get(7, 0).is_none());
     }
 
     #[test]
@@ -148,7 +161,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut spool = Spool::create(dir.path()).unwrap();
         for i in 0..3000u64 {
-            spool.put(i * 40_000_000, Colour::new(None, false), || Frame::new(Size { width: 16, height: 16 })).unwrap();
+            let frame = || Some((Frame::new(Size { width: 16, height: 16 }), Colour::default()));
+            spool.put(&one(i * 40_000_000), frame).unwrap();
         }
         // The burst, and 0.8 a second of the 119.96 s to the last one.
         assert_eq!(spool.index.0.len(), 40 + 95);

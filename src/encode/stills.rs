@@ -60,8 +60,9 @@ pub struct Job {
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Want {
-    /// Stream time of the picture.
+    /// Stream time of the picture, and of a mean the pictures that it is of.
     pub(super) ns: u64,
+    of: Vec<u64>,
     /// Which slide; `None`: a candidate for the poster and no more, of which the first that is not black is made.
     slide: Option<usize>,
     region: Option<[f64; 4]>,
@@ -161,7 +162,14 @@ pub fn sample_job(plan: &Plan, slides: &[usize], sources: &[Source], kept: &[Pat
         .iter()
         .map(|i| &plan.slides[*i])
         .filter(|s| s.part == part)
-        .map(|s| Want { ns: s.still_ns, slide: None, region: s.region, slide_stands: true, poster: false })
+        .map(|s| Want {
+            ns: s.still_ns,
+            of: plan.parts[part].mean(s.still_ns),
+            slide: None,
+            region: s.region,
+            slide_stands: true,
+            poster: false,
+        })
         .collect();
     wants.sort_by_key(|w| w.ns);
     job(plan, part, wants, sources, kept, fragments, work.path(), work)
@@ -184,7 +192,8 @@ pub fn jobs(plan: &Plan, sources: &[Source], kept: &[PathBuf], fragments: &Fragm
         if there || plan.parts.get(slide.part).is_none_or(|p| p.pictures.is_none()) {
             continue;
         }
-        let want = Want { ns: slide.still_ns, slide: Some(index), region: slide.region, slide_stands: !slide.moving, poster };
+        let of = plan.parts[slide.part].mean(slide.still_ns);
+        let want = Want { ns: slide.still_ns, of, slide: Some(index), region: slide.region, slide_stands: !slide.moving, poster };
         let sequential = plan.parts[slide.part].pictures == Some(Access::Sequential);
         match jobs.last_mut() {
             Some((part, wants)) if *part == slide.part && (sequential || wants.len() < SHARE) => wants.push(want),
@@ -213,10 +222,13 @@ fn poster_wants(plan: &Plan) -> Vec<Want> {
     let mut wants: Vec<Want> = Vec::new();
     for after in [0.0, 1.0, 3.0, 7.0, 15.0, 31.0, 63.0] {
         let at = slots.iter().find(|s| s.at.seconds() >= start + after);
-        if let Some(Picture::At(ns)) = at.map(|s| s.show)
-            && wants.last().is_none_or(|w| w.ns < ns)
-        {
-            wants.push(Want { ns, slide: None, region: None, slide_stands: false, poster: true });
+        let (ns, of) = match at.map(|s| s.show) {
+            Some(Picture::At(ns)) => (ns, Vec::new()),
+            Some(Picture::Mean(ns)) => (ns, first.map_or(Vec::new(), |p| plan.parts[p].mean(ns))),
+            Some(Picture::Card) | None => continue,
+        };
+        if wants.last().is_none_or(|w| w.ns < ns) {
+            wants.push(Want { ns, of, slide: None, region: None, slide_stands: false, poster: true });
         }
     }
     wants

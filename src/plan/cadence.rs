@@ -3,6 +3,7 @@
 
 use super::schedule::{Layout, Picture, Slot};
 use crate::plan::Shape;
+use crate::timeline::Kept;
 use crate::units::MediaTime;
 
 /// A picture of the recording that differs visibly from those before it.
@@ -25,23 +26,27 @@ pub fn worth_showing(layout: &Layout) -> Vec<Shown> {
     let Some(_) = part.pictures else { return vec![Shown { at: part.offset, show: Picture::Card, likes: Vec::new(), content: true }] };
     let all = &layout.source.frames_ns;
     let changed: Vec<u64>;
-    // When, which pictures, and whether it changes what stands.
-    let pictures: Vec<(u64, &[u64], bool)> = match (layout.features, layout.shape) {
-        (Some(_), Shape::Slides) => layout.timeline.kept.iter().map(|k| (k.ns, k.shown_ns.as_slice(), k.content)).collect(),
+    let alone = |ns: &u64| (*ns, vec![(part.at(*ns), Picture::At(*ns))], true);
+    // When, what shows it, and whether it changes what stands.
+    let pictures: Vec<(u64, Vec<(MediaTime, Picture)>, bool)> = match (layout.features, layout.shape) {
+        (Some(_), Shape::Slides) => {
+            let likes = |k: &Kept| k.shown.iter().map(|s| (part.at(s.ns), part.picture(s.ns))).collect();
+            layout.timeline.kept.iter().map(|k| (k.ns, likes(k), k.content)).collect()
+        }
         (Some(features), _) => {
             changed = between_changes(all, features);
             // Gaps forbid pictures predicted from both sides (`RungPlan::b_pictures`): a few dropped ones are not worth that.
             let chosen = if (changed.len() as f64) < (1.0 - WORTH_DROPPING) * all.len() as f64 { &changed } else { all };
-            chosen.iter().map(|ns| (*ns, std::slice::from_ref(ns), true)).collect()
+            chosen.iter().map(alone).collect()
         }
-        (None, _) => all.iter().map(|ns| (*ns, std::slice::from_ref(ns), true)).collect(),
+        (None, _) => all.iter().map(alone).collect(),
     };
     // The picture that stands when the part begins: with a trim, the last one before it.
     let from = pictures.partition_point(|(ns, ..)| *ns <= part.from_ns).saturating_sub(1);
     let interval = MediaTime::HZ as f64 / layout.profile.video.max_frame_rate;
     let mut shown: Vec<Shown> = Vec::new();
     let mut due = f64::MIN;
-    for &(ns, like, content) in pictures[from.min(pictures.len())..].iter().take_while(|(ns, ..)| *ns < part.to_ns) {
+    for (ns, likes, content) in pictures.into_iter().skip(from).take_while(|(ns, ..)| *ns < part.to_ns) {
         let at = if shown.is_empty() { part.offset } else { part.at(ns) };
         // A quarter of an interval of jitter is forgiven; two pictures in one tick are one.
         let early = (at.ticks() as f64) < due - interval / 4.0;
@@ -49,8 +54,8 @@ pub fn worth_showing(layout: &Layout) -> Vec<Shown> {
             continue;
         }
         due = if shown.is_empty() { at.ticks() as f64 + interval } else { (due + interval).max(at.ticks() as f64 + interval / 2.0) };
-        let likes = like.iter().map(|ns| (part.at(*ns), Picture::At(*ns))).collect();
-        shown.push(Shown { at, show: Picture::At(like.first().copied().unwrap_or(ns)), likes, content });
+        let show = likes.first().map_or(Picture::At(ns), |(_, picture)| *picture);
+        shown.push(Shown { at, show, likes, content });
     }
     if shown.is_empty() {
         shown.push(Shown { at: part.offset, show: Picture::Card, likes: Vec::new(), content: true });

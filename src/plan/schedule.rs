@@ -9,6 +9,7 @@ use crate::profile::Profile;
 use crate::timeline::{Features, Timeline};
 use crate::units::MediaTime;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// One file's share of the lecture.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,6 +25,8 @@ pub struct Part {
     pub pictures: Option<Access>,
     /// The audio track that is its voice.
     pub voice: Option<usize>,
+    /// By the time that a mean is called by, the stream times of the pictures that it is of.
+    pub means: BTreeMap<u64, Vec<u64>>,
 }
 
 impl Part {
@@ -33,6 +36,21 @@ impl Part {
     }
     pub fn end(&self) -> MediaTime {
         self.at(self.to_ns)
+    }
+    /// The pictures of the mean that is called by a time; none where that is a picture's own.
+    pub fn mean(&self, ns: u64) -> Vec<u64> {
+        self.means.get(&ns).cloned().unwrap_or_default()
+    }
+    /// What stands in a timeline is shown by the mean of what stood: of 8-bit pictures in standard range.
+    pub fn take_means(&mut self, timeline: &Timeline, source: &Source) {
+        let shown = timeline.kept.iter().flat_map(|k| &k.shown).filter(|s| !s.of.is_empty());
+        if source.video.as_ref().is_some_and(|v| v.plain()) {
+            self.means = shown.map(|s| (s.ns, s.of.clone())).collect();
+        }
+    }
+    /// The picture of a time, or the mean that is called by it.
+    pub fn picture(&self, ns: u64) -> Picture {
+        if self.means.contains_key(&ns) { Picture::Mean(ns) } else { Picture::At(ns) }
     }
 }
 
@@ -61,11 +79,13 @@ impl Slot {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Picture {
     /// The file's picture with this stream time, nanoseconds.
     At(u64),
+    /// The mean that [`Part::means`] has by this time.
+    Mean(u64),
     /// The title card.
     Card,
 }
@@ -101,6 +121,7 @@ pub fn parts(sources: &[Source], trim: Option<(f64, f64)>) -> Result<Vec<Part>> 
                 to_ns: starts[i] + to - begin,
                 pictures: source.frames_ns.iter().any(|t| *t < starts[i] + to - begin).then_some(source.access),
                 voice: source.voice,
+                means: BTreeMap::new(),
             };
             offset = part.end();
             parts.push(part);

@@ -13,7 +13,8 @@ pub struct SlidePlan {
     pub end: MediaTime,
     /// Index into `Plan::parts`.
     pub part: usize,
-    /// Stream time (nanoseconds) of the part's source at which the picture stands in which the slide is complete.
+    /// Stream time (nanoseconds) of the picture of the part's source, or of the mean ([`Part::means`]), in which the slide is
+    /// complete.
     pub still_ns: u64,
     /// Nothing stands: the still is one picture of what moves.
     #[serde(default)]
@@ -78,6 +79,7 @@ fn beside([x, y, w, h]: [f64; 4]) -> Option<[f64; 4]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::timeline::Likeness;
 
     #[test]
     fn a_speaker_at_the_side_leaves_the_slide_one_in_the_corner_does_not() {
@@ -90,7 +92,9 @@ mod tests {
     #[test]
     fn a_moving_span_has_a_picture_for_every_half_minute() {
         let second = 1_000_000_000;
-        let kept = (0..100).map(|i| crate::timeline::Kept { ns: i * second, shown_ns: vec![i * second], content: true }).collect();
+        let kept = (0..100)
+            .map(|i| crate::timeline::Kept { ns: i * second, shown: vec![Likeness { ns: i * second, of: Vec::new() }], content: true })
+            .collect();
         let timeline = Timeline { kept, ..Timeline::default() };
         let slide = Slide { start_ns: 0, settled_ns: 0, end_ns: 100 * second, still_ns: 0, steps_ns: Vec::new(), moving: true };
         let found = pieces(&slide, &timeline);

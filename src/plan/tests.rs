@@ -89,6 +89,8 @@ fn holds_trimmed(plan: &Plan, sources: &[Source]) {
     assert_eq!(plan.chunks.last().unwrap().segments.1, plan.segments());
     assert!(plan.chunks.windows(2).all(|w| w[0].segments.1 == w[1].segments.0 && w[0].part <= w[1].part));
     let every = (1u16 << plan.rungs.len()) - 1;
+    // One pass may have to make all chunks of a part: it cannot go back.
+    let mut passes: std::collections::HashMap<usize, (u64, Option<Picture>)> = Default::default();
     for chunk in &plan.chunks {
         let (first, last) = chunk.segments;
         assert!(first < last);
@@ -105,8 +107,15 @@ fn holds_trimmed(plan: &Plan, sources: &[Source]) {
         // but for what stands when a part begins, and a file whose pictures begin late.
         let frames = &sources[part.source].frames_ns;
         let mut before = 0;
+        let (done, shown) = passes.entry(chunk.part).or_insert((0, None));
         for slot in &chunk.slots {
-            let Picture::At(ns) = slot.show else { continue };
+            let (Picture::At(ns) | Picture::Mean(ns)) = slot.show else { continue };
+            // A mean's pictures are the file's, too, in order, and come after those that were shown before.
+            let of = if slot.show == Picture::At(ns) { Vec::new() } else { part.mean(ns) };
+            assert_eq!(of.len() < 2, slot.show == Picture::At(ns));
+            assert!(of.is_sorted() && of.iter().all(|ns| frames.binary_search(ns).is_ok()), "{of:?}");
+            assert!(of.is_empty() || of.contains(&ns) && (of[0] > *done || *shown == Some(slot.show)), "{of:?} after {done}");
+            (*done, *shown) = (of.last().copied().unwrap_or(ns).max(*done), Some(slot.show));
             assert!(frames.binary_search(&ns).is_ok() && ns >= before, "{slot:?}");
             before = ns;
             let kept = plan.timelines.get(chunk.part).map_or(&[][..], |t| &t.kept);
@@ -267,7 +276,7 @@ fn every_picture_of_a_25_fps_recording_is_shown_once() {
         .flat_map(|c| &c.slots)
         .map(|s| match s.show {
             Picture::At(ns) => ns,
-            Picture::Card => panic!(),
+            Picture::Mean(_) | Picture::Card => panic!(),
         })
         .collect();
     assert_eq!(shown, sources[0].frames_ns);

@@ -9,7 +9,7 @@ use super::looker::Looker;
 use super::spans::spans;
 use super::speakers::speakers;
 use super::zones::{Bins, MOTION, Zones, share, union};
-use super::{Kept, Likenesses, Slide, Timeline, frozen, shaken};
+use super::{Kept, Likeness, Likenesses, Slide, Timeline, frozen, shaken};
 
 /// A state that holds as long is at rest.
 const REST_NS: u64 = 700_000_000;
@@ -31,7 +31,7 @@ pub fn read(features: &Features, from_ns: u64, to_ns: u64) -> Timeline {
     let looker = Looker { columns: features.columns, rows: features.rows };
     let kept = kept(&pictures, &bins);
     let mut slides = slides(&thumbs, &bins, &looker, from_ns, to_ns);
-    let best = |ns: u64| kept[..kept.partition_point(|k| k.ns <= ns)].last().and_then(|k| k.shown_ns.first().copied());
+    let best = |ns: u64| kept[..kept.partition_point(|k| k.ns <= ns)].last().and_then(|k| k.shown.first().map(|s| s.ns));
     slides.iter_mut().for_each(|s| s.still_ns = best(s.still_ns).unwrap_or(s.still_ns));
     Timeline {
         spans: spans(&slides, &thumbs, &frozen::find(&pictures, &thumbs, &looker, to_ns), &bins, to_ns),
@@ -51,9 +51,9 @@ fn kept(pictures: &[Seen], bins: &Bins) -> Vec<Kept> {
         let (span, next) = after.split_at(span);
         if first.kept() {
             let mut likenesses = Likenesses::new(first.ns, ());
-            let mut shown_ns: Vec<u64> = span.iter().flat_map(|p| likenesses.push(p.ns, ())).map(|(ns, ())| ns).collect();
-            shown_ns.extend(likenesses.end(next.first().map_or(end, |p| p.ns)).map(|(ns, ())| ns));
-            kept.push(Kept { ns: first.ns, shown_ns, content: outside(&first.zones, bins.moving_at(first.ns)) });
+            let mut shown: Vec<Likeness> = span.iter().filter_map(|p| likenesses.push(p.ns, ())).map(|(likeness, _)| likeness).collect();
+            shown.extend(likenesses.end(next.first().map_or(end, |p| p.ns)).map(|(likeness, _)| likeness));
+            kept.push(Kept { ns: first.ns, shown, content: outside(&first.zones, bins.moving_at(first.ns)) });
         }
         rest = next;
     }

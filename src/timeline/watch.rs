@@ -13,52 +13,6 @@ const FEW: u16 = 4;
 /// Thumbs are at least this far apart.
 const THUMB_NS: u64 = 250_000_000;
 
-/// Chooses the pictures that show a span in which none differs visibly from the first, without knowing the span's end: the
-/// one nearest to the middle of its first ten seconds, and one every five seconds after those. A recorder's first coded picture
-/// after a change is coarse; finer ones follow, and drift. On two slide lectures this brought the floor's SSIMULACRA2
-/// from 59 to 68 and from 79 to 80 at the same bytes.
-pub struct Likenesses<T> {
-    from_ns: u64,
-    /// Candidates for the first, each about 1.4 times as late as the one before.
-    held: Vec<(u64, T)>,
-    /// When the next is taken, after `from_ns`.
-    next_ns: u64,
-}
-
-/// The first candidate after the span's own first picture.
-const EARLIEST_NS: u64 = 250_000_000;
-/// Candidates for the middle of at most twice as long a span; then one as often as this.
-const OFTEN_NS: u64 = 5_000_000_000;
-
-impl<T> Likenesses<T> {
-    pub fn new(from_ns: u64, first: T) -> Self {
-        Likenesses { from_ns, held: vec![(from_ns, first)], next_ns: EARLIEST_NS }
-    }
-    /// Looks at the next picture of the span; gives those that are chosen now.
-    pub fn push(&mut self, ns: u64, picture: T) -> Vec<(u64, T)> {
-        let after = ns.saturating_sub(self.from_ns);
-        if after < self.next_ns {
-            return Vec::new();
-        }
-        self.next_ns = if after * 7 / 5 < OFTEN_NS { after * 7 / 5 } else { (after / OFTEN_NS + 1) * OFTEN_NS };
-        if after < 2 * OFTEN_NS {
-            self.held.push((ns, picture));
-            return Vec::new();
-        }
-        let first = self.first(ns);
-        first.into_iter().chain([(ns, picture)]).collect()
-    }
-    /// The span ends here; gives the one that is left to choose.
-    pub fn end(mut self, ns: u64) -> Option<(u64, T)> {
-        self.first(ns)
-    }
-    /// The candidate that is nearest to the middle of a span, the first time.
-    fn first(&mut self, end_ns: u64) -> Option<(u64, T)> {
-        let middle = self.from_ns + (end_ns.saturating_sub(self.from_ns) / 2).min(OFTEN_NS);
-        std::mem::take(&mut self.held).into_iter().min_by_key(|(ns, _)| ns.abs_diff(middle))
-    }
-}
-
 #[derive(Default)]
 pub struct Watcher {
     kept: Option<Rc<Grid>>,

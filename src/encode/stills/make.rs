@@ -47,7 +47,7 @@ pub fn make(job: Job, reporter: &mut Reporter) -> Result<()> {
         Ok(())
     };
     for (done, want) in job.wants.iter().enumerate() {
-        let frames = pictures.show(want.ns, &mut || reporter.alive(), |view, colour| {
+        let frames = pictures.show(want, &mut || reporter.alive(), |view, colour| {
             let look = Look { size: view.size(), depth: view.depth(), colour, turn };
             if cascade.as_ref().is_none_or(|(made_for, _)| *made_for != look) {
                 cascade = Some((look, Cascade::new(look, &[full, small])));
@@ -252,7 +252,7 @@ mod tests {
     fn a_planned_slide_becomes_a_still_that_was_read() {
         let dir = tempfile::tempdir().unwrap();
         let path = film(dir.path(), TITLE);
-        let slide = |slide, ns| Want { ns, slide: Some(slide), region: None, slide_stands: true, poster: slide == 0 };
+        let slide = |slide, ns| Want { ns, of: Vec::new(), slide: Some(slide), region: None, slide_stands: true, poster: slide == 0 };
         // The last is after the end: it is missing, and the others are there.
         let job = job(dir.path(), &path, vec![slide(0, 5_000_000_000), slide(1, 6_000_000_000), slide(2, 99_000_000_000)]);
         let names = Names::new(&job.out, &job.tesseract, &job.language);
@@ -277,7 +277,7 @@ mod tests {
     fn the_first_slide_is_small() {
         let dir = tempfile::tempdir().unwrap();
         let path = film(dir.path(), "pattern=spokes");
-        let slide = |slide, ns| Want { ns, slide: Some(slide), region: None, slide_stands: false, poster: false };
+        let slide = |slide, ns| Want { ns, of: Vec::new(), slide: Some(slide), region: None, slide_stands: false, poster: false };
         let job = job(dir.path(), &path, vec![slide(0, 5_000_000_000), slide(1, 6_000_000_000)]);
         make(job.clone(), &mut Reporter::of_test()).unwrap();
         let names = Names::new(&job.out, &job.tesseract, &job.language);
@@ -290,7 +290,7 @@ mod tests {
     fn a_poster_is_not_black_where_that_can_be() {
         let dir = tempfile::tempdir().unwrap();
         let path = film(dir.path(), TITLE);
-        let want = |ns| Want { ns, slide: None, region: None, slide_stands: false, poster: true };
+        let want = |ns| Want { ns, of: Vec::new(), slide: None, region: None, slide_stands: false, poster: true };
         let job = job(dir.path(), &path, vec![want(0), want(1_000_000_000), want(7_000_000_000)]);
         make(job.clone(), &mut Reporter::of_test()).unwrap();
         let bytes = std::fs::read(job.out.join("still-poster.webp")).unwrap();
