@@ -8,6 +8,7 @@ use crate::progress::Ctx;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::collections::VecDeque;
 use std::io::Write;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -54,12 +55,28 @@ const ZEROED: &[(&str, &str)] = &[("MALLOC_PERTURB_", "255")];
 const LEAN: &[(&str, &str)] = &[("MALLOC_ARENA_MAX", "2"), ("MALLOC_MMAP_THRESHOLD_", "1048576"), ("MALLOC_TRIM_THRESHOLD_", "4194304")];
 
 /// Runs `verb` in a child. `subject` says for error messages what it works on ("a.mp4, 60.0 to 120.0 s").
-pub async fn run<J, R>(verb: &str, subject: &str, job: &J, limits: Limits, ctx: &Ctx, mut on_progress: impl FnMut(f64) + Send) -> Result<R>
+pub async fn run<J, R>(verb: &str, subject: &str, job: &J, limits: Limits, ctx: &Ctx, on_progress: impl FnMut(f64) + Send) -> Result<R>
 where
     J: Serialize,
     R: DeserializeOwned,
 {
     let exe = std::env::current_exe().doing(|| "cannot find my own program file".into())?;
+    run_program(&exe, verb, subject, job, limits, ctx, on_progress).await
+}
+
+async fn run_program<J, R>(
+    exe: &Path,
+    verb: &str,
+    subject: &str,
+    job: &J,
+    limits: Limits,
+    ctx: &Ctx,
+    mut on_progress: impl FnMut(f64) + Send,
+) -> Result<R>
+where
+    J: Serialize,
+    R: DeserializeOwned,
+{
     let mut child = tokio::process::Command::new(exe)
         .args(["child", verb])
         .env("RIVULET_PARENT", std::process::id().to_string())
@@ -217,5 +234,81 @@ pub fn serve<J: DeserializeOwned, R: Serialize>(work: impl FnOnce(J, &mut Report
             emit(&Line::<()>::Err(ErrorLine::from(&e)));
             e.kind().exit_code()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHORT: Limits = Limits { idle: Duration::from_secs(3), wall: Duration::from_secs(600) };
+    const LONG: Limits = Limits { idle: Duration::from_secs(600), wall: Duration::from_secs(600) };
+
+    /// Runs a shell script as the child of verb `chunk`, which gets a job of 300 kB; what came of it, and what progress was told.
+    async fn child(script: &str, limits: Limits, ctx: &Ctx) -> (Result<u32>, Vec<f64>) {
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join("program");
+        std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let mut told = Vec::new();
+        // Another test's fork may still hold the script open for writing (ETXTBSY): it lets go at once.
+        loop {
+            match run_program(&program, "chunk", "a.mp4", &"x".repeat(300_000), limits, ctx, |done| told.push(done)).await {
+                Err(e) if e.report().contains("os error 26") => tokio::task::yield_now().await,
+                outcome => return (outcome, told),
+            }
+        }
+    }
+
+    async fn fault(script: &str, limits: Limits) -> Error {
+        child(script, limits, &Ctx::silent()).await.0.unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_found_among_what_plug_ins_print() {
+        let script = r#"printf 'caps \377\376\n{"half\n'; echo '{"progress":1.5}'; [ "$1 $2" = "child chunk" ] && wc -c > /dev/null; echo '{"ok":7}'; echo bye"#;
+        let (answer, told) = child(script, LONG, &Ctx::silent()).await;
+        assert_eq!((answer.unwrap(), told), (7, vec![1.5]));
+        // One that answers before it has read all of its job, and ends badly after: the answer counts.
+        assert_eq!(child("echo '{\"ok\":8}'; exit 3", LONG, &Ctx::silent()).await.0.unwrap(), 8);
+        let line = serde_json::to_string(&Line::<()>::Err(ErrorLine::from(&Error::bad_media("no picture decodes").hint("copy it again"))))
+            .unwrap();
+        let said = fault(&format!("echo '{line}'; exit 4"), LONG).await;
+        assert_eq!((said.kind(), said.what()), (Kind::BadMedia, "no picture decodes"));
+    }
+
+    #[tokio::test]
+    async fn a_child_that_dies_is_named_with_its_last_words() {
+        let crash = fault("echo 'assertion failed: x > 0' >&2; echo >&2; kill -SEGV $$", LONG).await;
+        assert_eq!(crash.kind(), Kind::Crashed);
+        let text = crash.report();
+        assert!(
+            text.contains("a.mp4: chunk was killed by signal 11 (segmentation fault in a plug-in)")
+                && text.contains("assertion failed: x > 0"),
+            "{text}"
+        );
+        assert!(fault("kill -KILL $$", LONG).await.report().contains("was killed by signal 9"));
+        let silent = fault("exit 0", LONG).await.report();
+        assert!(silent.contains("exit status: 0") && silent.contains("it printed nothing"), "{silent}");
+    }
+
+    #[tokio::test]
+    async fn a_child_that_hangs_is_stopped_and_one_that_works_is_not() {
+        let hang = fault("exec sleep 1000", SHORT).await.report();
+        assert!(hang.contains("made no progress"), "{hang}");
+        // Its output closed, it does not end.
+        let (answer, _) = child("echo '{\"ok\":9}'; exec sleep 1000 > /dev/null 2>&1", SHORT, &Ctx::silent()).await;
+        assert_eq!(answer.unwrap(), 9);
+        let wall = Limits { idle: LONG.idle, wall: Duration::from_millis(300) };
+        let long = fault("while :; do echo '{\"progress\":1}'; done", wall).await.report();
+        assert!(long.contains("took longer than"), "{long}");
+    }
+
+    #[tokio::test]
+    async fn a_stopped_run_stops_its_child() {
+        let ctx = Ctx::silent();
+        ctx.cancel.cancel();
+        let stopped = child("exec sleep 1000", LONG, &ctx).await.0.unwrap_err();
+        assert_eq!(stopped.kind(), Kind::Cancelled);
     }
 }
