@@ -41,18 +41,18 @@ enum Line<R> {
 
 /// Verbs whose pictures end in the package.
 const PICTURES: &[&str] = &["analyse", "chunk", "search", "stills"];
-/// Of those, the ones that run x264.
-const ENCODERS: &[&str] = &["chunk", "search"];
+/// Of those, the ones that code, or score what was coded.
+const ENCODERS: &[&str] = &["chunk", "search", "stills"];
 
 /// x264 (core 164) and GStreamer's deinterlacer read memory that they never wrote: one run in four gave a last segment with a
 /// few other bytes. 255 makes glibc fill all that it hands out with zeros, so the same recording gives the same bytes
 /// (mallopt(3), M_PERTURB).
 const ZEROED: &[(&str, &str)] = &[("MALLOC_PERTURB_", "255")];
 
-/// glibc keeps an arena per thread and hands back little of what encoders free: 1424 MB instead of 1072 for two chunks of 1080p
-/// (benches/memory.py). Big blocks go straight back to the system; pictures of less than a megabyte stay, since the kernel clears
-/// every page that is handed out again.
-const LEAN: &[(&str, &str)] = &[("MALLOC_ARENA_MAX", "2"), ("MALLOC_MMAP_THRESHOLD_", "1048576"), ("MALLOC_TRIM_THRESHOLD_", "4194304")];
+/// glibc keeps an arena per thread: two hold less (benches/memory.py). By default it also gives back to the system what x264 frees at a
+/// segment's end, and the kernel clears page after page of it for the next segment's encoders: that took a fifth of the CPU of a
+/// slide lecture's chunks (4.2 of 20 s, 1.5 now), and kept no memory down (1173 MB for two chunks of 1080p and four rungs, 1209 before).
+const LEAN: &[(&str, &str)] = &[("MALLOC_ARENA_MAX", "2"), ("MALLOC_MMAP_THRESHOLD_", "33554432"), ("MALLOC_TRIM_THRESHOLD_", "268435456")];
 
 /// Runs `verb` in a child. `subject` says for error messages what it works on ("a.mp4, 60.0 to 120.0 s").
 pub async fn run<J, R>(verb: &str, subject: &str, job: &J, limits: Limits, ctx: &Ctx, on_progress: impl FnMut(f64) + Send) -> Result<R>

@@ -102,6 +102,7 @@ fn parameters(role: &str, profile: &Profile) -> Vec<Values> {
                     ("max_kbps", (r.max.bps() / 1000).to_string()),
                     ("buffer_ms", ((r.buffer_s * 1000.0) as u64).to_string()),
                     ("b_pictures", "3".into()),
+                    ("references", "3".into()),
                     ("lookahead", "40".into()),
                     ("full", r.buffer_full.to_string()),
                     ("preset", profile.video.preset.clone()),

@@ -129,22 +129,30 @@ pub fn run(job: Job, reporter: &mut Reporter) -> Result<Found> {
         })?;
         shown.extend(made.and_then(|frames| frames.into_iter().next()));
     }
-    // All that can be read at once is: starting Tesseract costs as much as reading a slide.
     let read = |frames: &[&Frame], reporter: &mut Reporter| match &ocr {
         Some(ocr) => ocr.read_all(frames, Some(&cache), &mut || reporter.alive()),
         None => frames.iter().map(|_| Ok(Vec::new())).collect(),
     };
-    let seen: Vec<Vec<Word>> =
-        read(&shown.iter().map(Arc::as_ref).collect::<Vec<_>>(), reporter).into_iter().map(Result::unwrap_or_default).collect();
-    let texts: Vec<usize> = (0..shown.len()).filter(|i| seen[*i].iter().any(Word::sure)).collect();
-    let again = texts.iter().map(|i| code(&shown[*i], NEARLY_LOSSLESS)).collect::<Result<Vec<_>>>()?;
-    let again = read(&again.iter().map(Arc::as_ref).collect::<Vec<_>>(), reporter);
-    let mut words: Vec<Vec<Word>> = shown.iter().map(|_| Vec::new()).collect();
-    for (i, again) in texts.into_iter().zip(again) {
-        let again = again.unwrap_or_default();
-        let alike = |w: &&Word| w.sure() && misread(std::slice::from_ref(*w), &again) == Some(0.0);
-        words[i] = seen[i].iter().filter(alike).cloned().collect();
-    }
+    let coded_at = |crf: u32, reporter: &mut Reporter| -> Result<Vec<Arc<Frame>>> {
+        let coded = shown.iter().map(|picture| code(picture, crf).inspect(|_| reporter.alive()));
+        coded.collect()
+    };
+    let again = coded_at(NEARLY_LOSSLESS, reporter)?;
+    let first = coded_at(job.floor.crf, reporter)?;
+    // The pictures, a coding that nobody can tell from them, and the first try are read at once: starting Tesseract costs as much
+    // as reading a slide.
+    let mut readings = read(&shown.iter().chain(&again).chain(&first).map(Arc::as_ref).collect::<Vec<_>>(), reporter).into_iter();
+    let seen: Vec<Vec<Word>> = readings.by_ref().take(shown.len()).map(Result::unwrap_or_default).collect();
+    let again: Vec<Vec<Word>> = readings.by_ref().take(shown.len()).map(Result::unwrap_or_default).collect();
+    let mut first = Some((first, readings.collect::<Vec<_>>()));
+    let words: Vec<Vec<Word>> = seen
+        .iter()
+        .zip(&again)
+        .map(|(seen, again)| {
+            let alike = |w: &&Word| w.sure() && misread(std::slice::from_ref(*w), again) == Some(0.0);
+            seen.iter().filter(alike).cloned().collect()
+        })
+        .collect();
     let mut samples = Vec::new();
     for ((picture, seen), words) in shown.into_iter().zip(&seen).zip(words) {
         let source = Rgb::of(&picture.view(), matrix, Area::whole(picture.size()))?;
@@ -161,13 +169,22 @@ pub fn run(job: Job, reporter: &mut Reporter) -> Result<Found> {
         let crf = job.floor.crf.saturating_sub(STEP * step);
         let mut found = Found { crf, misread: None, figure_score: None, samples: samples.len() };
         let mut seen_well = true;
-        let mut coded = Vec::new();
-        for sample in &samples {
-            coded.push(code(&sample.picture, crf)?);
-            reporter.alive();
-        }
         let texts: Vec<usize> = (0..samples.len()).filter(|i| !samples[*i].words.is_empty()).collect();
-        for (i, read) in texts.iter().zip(read(&texts.iter().map(|i| coded[*i].as_ref()).collect::<Vec<_>>(), reporter)) {
+        let (coded, readings) = match first.take() {
+            Some((coded, readings)) => {
+                (coded, readings.into_iter().enumerate().filter(|(i, _)| texts.contains(i)).map(|(_, r)| r).collect())
+            }
+            None => {
+                let mut coded = Vec::new();
+                for sample in &samples {
+                    coded.push(code(&sample.picture, crf)?);
+                    reporter.alive();
+                }
+                let readings = read(&texts.iter().map(|i| coded[*i].as_ref()).collect::<Vec<_>>(), reporter);
+                (coded, readings)
+            }
+        };
+        for (i, read) in texts.iter().zip(readings) {
             let rate = misread(&samples[*i].words, &read?).unwrap_or(0.0);
             found.misread = Some(found.misread.map_or(rate, |m: f64| m.max(rate)));
         }
@@ -313,6 +330,7 @@ mod tests {
             buffer_ms: 8000,
             buffer_full: 0.9,
             b_pictures: 0,
+            references: 1,
             lookahead: 40,
             frame_rate: 1.0,
             cadence: crate::plan::Cadence { frame_rate: 1.0, motion_frame_rate: 1.0 },

@@ -20,6 +20,8 @@ pub struct RungPlan {
     /// Pictures between references that are predicted from both sides. None where pictures are seconds apart: each would be
     /// decoded seconds before it is seen.
     pub b_pictures: u32,
+    /// Pictures that one may refer to. What a slide refers to is the picture before it.
+    pub references: u32,
     /// Pictures that the encoder looks ahead; they are most of its memory.
     pub lookahead: u32,
     /// Pictures a second on average.
@@ -124,6 +126,7 @@ fn make(rung: &Rung, name: String, (width, height): (f64, f64), short: f64, fps:
         buffer_full: rung.buffer_full,
         b_pictures: 0,
         // Slides: what is ahead is the same picture. Else the preset's, less where pictures are large.
+        references: if shape == Shape::Slides { 1 } else { 3 },
         lookahead: match size.height.min(size.width) {
             _ if shape == Shape::Slides => 8,
             0..=480 => 40,

@@ -257,7 +257,8 @@ fn decode(path: &Path, video: Option<String>, audio: bool, for_ns: Option<u64>, 
         let Some(for_ns) = for_ns else { return false };
         let reached = |t: &Track| t.end_ns.saturating_sub(t.first_ns.unwrap_or(0));
         let tracks = flow.each(|t| (t.media, picture.as_ref() == Some(&t.id), t.count, reached(t)));
-        let far = tracks.iter().map(|t| t.3).max().unwrap_or(0);
+        // Sound runs ahead of a picture that has to be decoded from before its track's start: an edit list begins between keyframes.
+        let far = tracks.iter().filter(|t| t.1 || picture.is_none()).map(|t| t.3).max().unwrap_or(0);
         let seen = picture.is_none() || tracks.iter().any(|t| t.1 && t.3 >= for_ns);
         let heard = !audio || tracks.iter().all(|t| t.0 != Media::Audio || t.2 > 0);
         !tracks.is_empty() && (seen && heard || far >= SILENT_NS.max(for_ns))
