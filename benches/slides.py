@@ -18,6 +18,7 @@ Legible Top rung against their top rung, and our floor, on the picture that is o
         (package.json; else of each segment), at the recording's size. OCR error: characters that came out otherwise than
         in the source (Tesseract vie+eng, psm 11), of words that OCR is sure of and reads in the same way when the
         source's picture is coded at CRF 10 and 16. "Itself" is the same at CRF 13: what OCR makes of noise alone.
+        The floor is held to the words that no top rung has wrong.
         SSIMULACRA2 against the source: the PyPI port of the reference.
 Floor   AVERAGE-BANDWIDTH and BANDWIDTH of the lowest variant with Opus (floor.m3u8); slides/*.webp and Opus for the page.
 
@@ -166,10 +167,16 @@ def quality(recording, source, package, tops, floor, most, result):
         again = [[legible.read(p) for p in legible.coded_again(pictures, crf, scratch / f"crf{crf}")] for crf in (10, 16, 13)]
         sure = [legible.sure_words(legible.read(p), others) for p, *others in zip(pictures, *again[:2])]
         result["pictures"], result["characters"] = len(pictures), sum(len(w[0]) for words in sure for w in words)
+        kept = sure
         result["itself"] = legible.character_errors(again[2], sure)
         for name, playlist in {**tops, "floor": floor}.items():
             shown = legible.Video(playlist, source.matrix).save(seconds, size, scratch / name)
-            result[f"{name}_ocr"] = legible.character_errors([legible.read(p) for p in shown], sure)
+            read = [legible.read(p) for p in shown]
+            result[f"{name}_ocr"] = legible.character_errors(read, sure)
+            if name == "floor":
+                result["floor_surely"] = legible.character_errors(read, kept)
+            else:
+                kept = [[w for w in words if not legible.error(w, r)] for words, r in zip(kept, read)]
             result[f"{name}_like"] = legible.likeness(shown, pictures)
 
 
@@ -243,8 +250,9 @@ def report(results, args):
         ok &= verdict(f"slides: top rung's OCR error at worst {worse:+.3f} beyond theirs and what noise does, 0 allowed", worse <= 0)
         lower = max(r[f"{n}_like"] - r["ours_like"] for r in results for n in ("opencast", "apple"))
         ok &= verdict(f"slides: top rung's SSIMULACRA2 at worst {lower:.1f} below theirs, {LIKENESS:g} allowed", lower <= LIKENESS)
-        worse = max((r["floor_ocr"] - r["itself"] for r in text), default=0)
-        ok &= verdict(f"slides: floor's OCR error at worst {worse:.3f} above the source's own, {OCR} allowed", worse <= OCR)
+        # Not of words that a top rung has wrong, ours or theirs: Tesseract errs on what no eye tells apart.
+        worse = max((r["floor_surely"] - r["itself"] for r in text if r["floor_surely"] is not None), default=0)
+        ok &= verdict(f"slides: floor's OCR error at worst {worse:.3f} above the source's own (words that all top rungs keep), {OCR} allowed", worse <= OCR)
     rows = [[r["name"], f"{r['average'] / 1e3:.1f}", f"{r['peak'] / 1e3:.1f}", "no slides" if r["page"] is None else f"{r['page']:.1f}", str(r["stills"])] for r in results]
     table(["floor, kbit/s", "AVERAGE-BANDWIDTH", "BANDWIDTH", "in the page", "stills"], rows)
     mean, each, peak = (f / 1e3 for f in (sum(r["average"] for r in results) / len(results), max(r["average"] for r in results), max(r["peak"] for r in results)))
