@@ -12,10 +12,13 @@ pub struct Shown {
     pub at: MediaTime,
     pub show: Picture,
     /// It and pictures that look the same, by lecture time, for segments that begin while it stands.
-    pub likes: Vec<(MediaTime, Picture)>,
+    pub likes: Likes,
     /// It changes what stands, not only what moves all the time.
     pub content: bool,
 }
+
+/// Pictures that look the same, by lecture time.
+type Likes = Vec<(MediaTime, Picture)>;
 
 /// The share of a moving recording's pictures that must show nothing new for them to be left out.
 const WORTH_DROPPING: f64 = 0.4;
@@ -28,7 +31,7 @@ pub fn worth_showing(layout: &Layout) -> Vec<Shown> {
     let changed: Vec<u64>;
     let alone = |ns: &u64| (*ns, vec![(part.at(*ns), Picture::At(*ns))], true);
     // When, what shows it, and whether it changes what stands.
-    let pictures: Vec<(u64, Vec<(MediaTime, Picture)>, bool)> = match (layout.features, layout.shape) {
+    let pictures: Vec<(u64, Likes, bool)> = match (layout.features, layout.shape) {
         (Some(_), Shape::Slides) => {
             let likes = |k: &Kept| k.shown.iter().map(|s| (part.at(s.ns), part.picture(s.ns))).collect();
             layout.timeline.kept.iter().map(|k| (k.ns, likes(k), k.content)).collect()
