@@ -49,9 +49,9 @@ const ENCODERS: &[&str] = &["chunk", "search", "stills"];
 /// (mallopt(3), M_PERTURB).
 const ZEROED: &[(&str, &str)] = &[("MALLOC_PERTURB_", "255")];
 
-/// glibc keeps an arena per thread: two hold less (benches/memory.py). By default it also gives back to the system what x264 frees at a
-/// segment's end, and the kernel clears page after page of it for the next segment's encoders: that took a fifth of the CPU of a
-/// slide lecture's chunks (4.2 of 20 s, 1.5 now), and kept no memory down (1173 MB for two chunks of 1080p and four rungs, 1209 before).
+/// glibc keeps an arena per thread: two hold less. By default it also gives back to the system what x264 frees at a segment's end,
+/// and the kernel clears page after page of it for the next segment's encoders: with thresholds of 1 and 4 MB a slide lecture of
+/// 141 s took 5.1 CPU s in the kernel, with these 1.5 (docs/pipeline.md). 32 MiB is the highest that glibc takes.
 const LEAN: &[(&str, &str)] = &[("MALLOC_ARENA_MAX", "2"), ("MALLOC_MMAP_THRESHOLD_", "33554432"), ("MALLOC_TRIM_THRESHOLD_", "268435456")];
 
 /// Runs `verb` in a child. `subject` says for error messages what it works on ("a.mp4, 60.0 to 120.0 s").
@@ -241,7 +241,7 @@ pub fn serve<J: DeserializeOwned, R: Serialize>(work: impl FnOnce(J, &mut Report
 mod tests {
     use super::*;
 
-    const SHORT: Limits = Limits { idle: Duration::from_secs(3), wall: Duration::from_secs(600) };
+    const SHORT: Limits = Limits { idle: Duration::from_secs(10), wall: Duration::from_secs(600) };
     const LONG: Limits = Limits { idle: Duration::from_secs(600), wall: Duration::from_secs(600) };
 
     /// Runs a shell script as the child of verb `chunk`, which gets a job of 300 kB; what came of it, and what progress was told.
@@ -282,11 +282,9 @@ mod tests {
         let crash = fault("echo 'assertion failed: x > 0' >&2; echo >&2; kill -SEGV $$", LONG).await;
         assert_eq!(crash.kind(), Kind::Crashed);
         let text = crash.report();
-        assert!(
-            text.contains("a.mp4: chunk was killed by signal 11 (segmentation fault in a plug-in)")
-                && text.contains("assertion failed: x > 0"),
-            "{text}"
-        );
+        assert!(text.contains("a.mp4: chunk was killed by signal 11 (segmentation fault in a plug-in)"), "{text}");
+        // With GST_DEBUG set somebody reads along.
+        assert!(text.contains("assertion failed: x > 0") || std::env::var_os("GST_DEBUG").is_some(), "{text}");
         assert!(fault("kill -KILL $$", LONG).await.report().contains("was killed by signal 9"));
         let silent = fault("exit 0", LONG).await.report();
         assert!(silent.contains("exit status: 0") && silent.contains("it printed nothing"), "{silent}");

@@ -149,10 +149,11 @@ pub fn slots(layout: &Layout, shown: &[Shown], cuts: &[MediaTime]) -> Vec<Slot> 
 }
 
 impl Shown {
-    /// The picture for a segment from `start` to `end` that begins while this stands: nearest to its middle, and not before it.
+    /// The picture for a segment from `start` to `end` that begins while this stands: nearest to its middle, and not before it. Of
+    /// two the newer: what comes before a trim is all at its begin.
     fn near(&self, start: MediaTime, end: MediaTime) -> Picture {
         let middle = start.plus(end.since(start) / 2);
-        let newer = self.likes.iter().filter(|(at, _)| *at >= start);
+        let newer = self.likes.iter().rev().filter(|(at, _)| *at >= start);
         newer.min_by_key(|(at, _)| at.since(middle).max(middle.since(*at))).map_or(self.newest(start), |(_, picture)| *picture)
     }
     fn newest(&self, at: MediaTime) -> Picture {

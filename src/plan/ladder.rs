@@ -20,7 +20,7 @@ pub struct RungPlan {
     /// Pictures between references that are predicted from both sides. None where pictures are seconds apart: each would be
     /// decoded seconds before it is seen.
     pub b_pictures: u32,
-    /// Pictures that one may refer to. What a slide refers to is the picture before it.
+    /// Pictures that one may refer to.
     pub references: u32,
     /// Pictures that the encoder looks ahead; they are most of its memory.
     pub lookahead: u32,
@@ -60,7 +60,10 @@ pub fn rungs(profile: &Profile, sources: &[Source], shape: Shape) -> Vec<RungPla
     };
     // A rung's height is its short side, so that a portrait recording keeps its width.
     let short = width.min(height);
-    let make = |rung: &Rung, name: String, short: f64, share: f64| make(rung, name, (width, height), short, fps, share, shape);
+    let make = |rung: &Rung, name: String, short: f64, share: f64| RungPlan {
+        references: references(&profile.video.preset, shape),
+        ..make(rung, name, (width, height), short, fps, share, shape)
+    };
     let mut rungs = Vec::new();
     if shape == Shape::Slides {
         let mut before: Option<(f64, f64)> = None;
@@ -125,8 +128,8 @@ fn make(rung: &Rung, name: String, (width, height): (f64, f64), short: f64, fps:
         buffer_ms: (rung.buffer_s * 1000.0) as u64,
         buffer_full: rung.buffer_full,
         b_pictures: 0,
+        references: 1,
         // Slides: what is ahead is the same picture. Else the preset's, less where pictures are large.
-        references: if shape == Shape::Slides { 1 } else { 3 },
         lookahead: match size.height.min(size.width) {
             _ if shape == Shape::Slides => 8,
             0..=480 => 40,
@@ -138,6 +141,19 @@ fn make(rung: &Rung, name: String, (width, height): (f64, f64), short: f64, fps:
         level: 0,
         predicted_bytes: 0,
         predicted_segments: Vec::new(),
+    }
+}
+
+/// As many as x264's presets refer to (`x264 --fullhelp`); one for slides, where that is the picture before.
+fn references(preset: &str, shape: Shape) -> u32 {
+    match preset {
+        _ if shape == Shape::Slides => 1,
+        "ultrafast" | "superfast" | "veryfast" => 1,
+        "faster" | "fast" => 2,
+        "medium" => 3,
+        "slow" => 5,
+        "slower" => 8,
+        _ => 16,
     }
 }
 
@@ -166,7 +182,9 @@ pub fn settle(rungs: &mut [RungPlan], boundaries: &[MediaTime], chunks: &[Chunk]
         }
         rung.frame_rate = (count as f64 / seconds(whole).max(0.1) * 1000.0).round() / 1000.0;
         rung.b_pictures = if widest <= DENSE { 3 } else { 0 };
-        rung.level = level(rung.size, busiest, rung.max_bps, rung.buffer_ms as f64 / 1000.0);
+        let held = held_pictures(rung.references.min(MEDIUM_REFERENCES), rung.b_pictures);
+        rung.level = level(rung.size, busiest, rung.max_bps, rung.buffer_ms as f64 / 1000.0, held);
+        rung.references = rung.references.min(most_references(rung.size, rung.level));
     }
 }
 
@@ -196,11 +214,23 @@ const LEVELS: &[(u32, u64, u64, u64, u64, u64)] = &[
     (52, 2_073_600, 36_864, 184_320, 240_000, 240_000),
 ];
 
-/// Pictures that x264's presets up to `medium` keep for reference, and one for reordering; slower presets are cut by the level.
-const DPB_FRAMES: u64 = 4;
+/// What x264's presets up to `medium` refer to at most; slower presets get what the level holds.
+const MEDIUM_REFERENCES: u32 = 3;
+
+/// Pictures that a decoder has to hold: x264 refers to pictures predicted from both sides as well, and then asks for four at least
+/// (`x264_sps_init`).
+fn held_pictures(references: u32, b_pictures: u32) -> u64 {
+    references.max(if b_pictures > 1 { 4 } else { 1 }) as u64
+}
+
+/// What a level's picture buffer holds.
+fn most_references(size: Size, level: u32) -> u32 {
+    let frame = size.width.div_ceil(16) as u64 * size.height.div_ceil(16) as u64;
+    LEVELS.iter().find(|l| l.0 == level).map_or(1, |l| l.3 / frame).clamp(1, 16) as u32
+}
 
 /// The lowest level that holds the rung (Apple 1.11).
-fn level(size: Size, fps: f64, max_bps: u64, buffer_s: f64) -> u32 {
+fn level(size: Size, fps: f64, max_bps: u64, buffer_s: f64, held: u64) -> u32 {
     let (w, h) = (size.width.div_ceil(16) as u64, size.height.div_ceil(16) as u64);
     let frame = w * h;
     let rate = (frame as f64 * fps).ceil() as u64;
@@ -211,7 +241,7 @@ fn level(size: Size, fps: f64, max_bps: u64, buffer_s: f64) -> u32 {
             && frame <= l.2
             && w * w <= 8 * l.2
             && h * h <= 8 * l.2
-            && frame * DPB_FRAMES <= l.3
+            && frame * held <= l.3
             && kbps * 4 <= l.4 * 5
             && buffer * 4 <= l.5 * 5
     };
@@ -228,10 +258,23 @@ mod tests {
     }
 
     #[test]
+    fn references_are_the_presets_within_the_level() {
+        assert_eq!(["veryfast", "fast", "medium", "slow", "veryslow"].map(|p| references(p, Shape::Motion)), [1, 2, 3, 5, 16]);
+        assert_eq!(references("veryslow", Shape::Slides), 1);
+        // 3,600 macroblocks of 18,000; 8,160 of 32,768; a small picture's are as many as the standard allows.
+        let of = |width, height, level| most_references(Size { width, height }, level);
+        assert_eq!((of(1280, 720, 31), of(1920, 1080, 40), of(160, 90, 30)), (5, 4, 16));
+    }
+
+    #[test]
     fn the_level_is_the_lowest_that_holds() {
-        assert_eq!(level(Size { width: 1280, height: 720 }, 30.0, 800_000, 3.0), 31);
-        assert_eq!(level(Size { width: 640, height: 360 }, 30.0, 190_000, 3.0), 30);
-        assert_eq!(level(Size { width: 480, height: 270 }, 25.0, 90_000, 3.0), 21);
-        assert_eq!(level(Size { width: 1920, height: 1080 }, 30.0, 3_000_000, 3.0), 40);
+        assert_eq!(level(Size { width: 1280, height: 720 }, 30.0, 800_000, 3.0, 4), 31);
+        assert_eq!(level(Size { width: 640, height: 360 }, 30.0, 190_000, 3.0, 4), 30);
+        assert_eq!(level(Size { width: 480, height: 270 }, 25.0, 90_000, 3.0, 4), 21);
+        // What asks for level 1.2 with three references has 1.1 with one.
+        let small = Size { width: 384, height: 216 };
+        assert_eq!([3, 1].map(|held| level(small, 4.0, 44_000, 2.0, held)), [12, 11]);
+        assert_eq!([held_pictures(1, 0), held_pictures(3, 0), held_pictures(3, 3), held_pictures(5, 3)], [1, 3, 4, 5]);
+        assert_eq!(level(Size { width: 1920, height: 1080 }, 30.0, 3_000_000, 3.0, 4), 40);
     }
 }

@@ -41,6 +41,8 @@ const CHEAP_PIXELS: u64 = 300_000_000;
 const SAMPLE_NS: u64 = 1_000_000_000;
 /// Sound that has not begun to decode when the picture is this far is given up.
 const SILENT_NS: u64 = 10_000_000_000;
+/// A picture that has not begun to be shown when sound is this far is not waited for.
+const AHEAD_NS: u64 = 60_000_000_000;
 /// Headers that say more than 1000 hours lie.
 const ABSURD_NS: u64 = 3_600_000_000_000_000;
 
@@ -257,8 +259,9 @@ fn decode(path: &Path, video: Option<String>, audio: bool, for_ns: Option<u64>, 
         let Some(for_ns) = for_ns else { return false };
         let reached = |t: &Track| t.end_ns.saturating_sub(t.first_ns.unwrap_or(0));
         let tracks = flow.each(|t| (t.media, picture.as_ref() == Some(&t.id), t.count, reached(t)));
-        // Sound runs ahead of a picture that has to be decoded from before its track's start: an edit list begins between keyframes.
-        let far = tracks.iter().filter(|t| t.1 || picture.is_none()).map(|t| t.3).max().unwrap_or(0);
+        // Sound runs ahead of a picture that is decoded from before its start: an edit list begins between keyframes.
+        let sound = tracks.iter().any(|t| !t.1 && t.3 >= AHEAD_NS);
+        let far = tracks.iter().filter(|t| t.1 || picture.is_none() || sound).map(|t| t.3).max().unwrap_or(0);
         let seen = picture.is_none() || tracks.iter().any(|t| t.1 && t.3 >= for_ns);
         let heard = !audio || tracks.iter().all(|t| t.0 != Media::Audio || t.2 > 0);
         !tracks.is_empty() && (seen && heard || far >= SILENT_NS.max(for_ns))
