@@ -89,6 +89,9 @@ pub enum Wrong {
 
 struct Service {
     inner: FileSystem,
+    /// One conditional put at a time. Two of one key would both find the condition met, or leave the bytes of one beside the checksum of
+    /// the other; no service does that.
+    puts: tokio::sync::Mutex<()>,
     root: PathBuf,
     manners: Arc<Manners>,
 }
@@ -151,7 +154,10 @@ impl S3 for Service {
     async fn put_object(&self, mut req: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
         self.spend()?;
         self.checksum(&req.input.checksum_sha256)?;
-        if self.manners.ignores_conditions.load(Ordering::SeqCst) {
+        // A lock without a condition, too, where conditions are ignored.
+        let ignored = self.manners.ignores_conditions.load(Ordering::SeqCst);
+        let conditional = ignored || req.input.if_match.is_some() || req.input.if_none_match.is_some();
+        if ignored {
             (req.input.if_match, req.input.if_none_match) = (None, None);
         }
         let i = &req.input;
@@ -164,6 +170,7 @@ impl S3 for Service {
             md5: i.content_md5.is_some(),
             sha256: i.checksum_sha256.is_some(),
         });
+        let _alone = if conditional { Some(self.puts.lock().await) } else { None };
         self.inner.put_object(req).await
     }
     async fn delete_object(&self, req: S3Request<DeleteObjectInput>) -> S3Result<S3Response<DeleteObjectOutput>> {
@@ -388,7 +395,8 @@ impl Bench {
         let (root, manners) = (dir.path().join("s3"), Arc::new(Manners::default()));
         std::fs::create_dir_all(root.join("lectures")).unwrap();
         let inner = FileSystem::new(&root).unwrap();
-        let mut builder = s3s::service::S3ServiceBuilder::new(Service { inner, root, manners: manners.clone() });
+        let mut builder =
+            s3s::service::S3ServiceBuilder::new(Service { inner, puts: tokio::sync::Mutex::default(), root, manners: manners.clone() });
         builder.set_auth(Keys);
         let service = builder.build();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
