@@ -154,7 +154,6 @@ impl S3 for Service {
     async fn put_object(&self, mut req: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
         self.spend()?;
         self.checksum(&req.input.checksum_sha256)?;
-        // A lock without a condition, too, where conditions are ignored.
         let ignored = self.manners.ignores_conditions.load(Ordering::SeqCst);
         let conditional = ignored || req.input.if_match.is_some() || req.input.if_none_match.is_some();
         if ignored {
