@@ -299,6 +299,24 @@ impl Drop for Samples {
     }
 }
 
+/// Counts what FFmpeg's decoders complain of in this process. They conceal damaged pictures and say so in the log only. [`init`] comes
+/// first.
+pub fn count_complaints() -> Arc<AtomicU64> {
+    let count = Arc::new(AtomicU64::new(0));
+    let counter = count.clone();
+    // The default function would write each of them to stderr, which is wanted only where somebody reads along.
+    if std::env::var_os("GST_DEBUG").is_none() {
+        gst::log::remove_default_log_function();
+    }
+    gst::log::set_threshold_for_name("libav", gst::DebugLevel::Error);
+    gst::log::add_log_function(move |category, level, _, _, _, _, _| {
+        if category.name() == "libav" && level == gst::DebugLevel::Error {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    count
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

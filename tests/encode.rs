@@ -99,6 +99,20 @@ fn samples_and_kept_pictures_change_no_byte() {
     assert_eq!(differing(&alone, &decoded), [""; 0], "without kept pictures");
 }
 
+/// What damage is concealed with depends on which pictures are decoded, and the analysis leaves some out: it keeps none of them.
+#[test]
+fn of_a_damaged_recording_no_picture_is_kept() {
+    let Some(recording) = fixture("broken-middle.mp4") else { return };
+    let run = Run::new();
+    let mut command = run.command();
+    let output = command.env("RIVULET_WORK", run.dir().join("w")).args(["plan", "--quick"]).arg(&recording).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let kept: Vec<_> = std::fs::read_dir(run.dir().join("w/analysis")).unwrap().map(|e| e.unwrap().path()).collect();
+    let [analysis] = &kept[..] else { panic!("{kept:?}") };
+    assert!(analysis.join("features").exists());
+    assert!(!analysis.join("pictures.json").exists() && !analysis.join("pictures").exists());
+}
+
 /// A lecture of slides with the shipped profile: its shape, its slides with stills and text, a floor that a weak link
 /// carries, a package that the checker passes. And `clean` shows and frees what was seen in it.
 #[test]

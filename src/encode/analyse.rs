@@ -14,6 +14,7 @@ use crate::units::Digest;
 use crate::workdir::WorkDir;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Job {
@@ -29,7 +30,7 @@ pub struct Job {
 }
 
 /// Version of what features mean; raised when the same pictures would give others.
-const FORMAT: u32 = 5;
+const FORMAT: u32 = 6;
 
 /// Pictures are at most this far apart when those are skipped that nothing refers to; else none is.
 const DENSE_NS: u64 = 220_000_000;
@@ -90,6 +91,7 @@ pub async fn features(source: &Source, colour: &str, fragments: &Fragments, out:
 /// out of a stream whose decoder must count them: raw H.264, AVI.
 pub fn run(job: Job, reporter: &mut Reporter) -> Result<u64> {
     init()?;
+    let complaints = crate::gst::count_complaints();
     let mut decoder = Decoder::open(&job.fragments, &job.path, &job.video, None, job.times.clone(), job.skip, &mut || reporter.alive())?;
     let mut watcher = Watcher::default();
     let mut spool = if job.video.plain() { Some(Spool::create(&job.out)?) } else { None };
@@ -122,8 +124,12 @@ pub fn run(job: Job, reporter: &mut Reporter) -> Result<u64> {
         }
     }
     keep(&mut spool, span.and_then(|s| s.end(last.unwrap_or(0))))?;
-    if let Some(spool) = spool {
-        spool.finish()?;
+    // What damage is concealed with, in a picture and in all that refer to it, depends on which pictures are decoded: with some left
+    // out it is not what the encoder would see.
+    match spool {
+        Some(spool) if complaints.load(Ordering::Relaxed) > 0 => spool.discard(),
+        Some(spool) => spool.finish()?,
+        None => {}
     }
     watcher.finish().write(&job.out.join("features"))?;
     Ok(widest)

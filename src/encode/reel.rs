@@ -136,13 +136,15 @@ mod tests {
     use gstreamer::prelude::*;
 
     const FRAME: u64 = 40_000_000;
+    /// Where what is asked for begins: farther from the file's start than the margin that is sought before it.
+    const LATE: u64 = 100 * FRAME;
 
-    /// Thirty pictures of noise, 25 a second; every one is a keyframe.
+    /// 130 pictures of noise, 25 a second; every one is a keyframe.
     fn film(dir: &tempfile::TempDir) -> std::path::PathBuf {
         init().unwrap();
         let path = dir.path().join("film.mov");
         let graph = launch(&format!(
-            "videotestsrc pattern=snow num-buffers=30 ! video/x-raw,format=I420,width=96,height=64,framerate=25/1 ! jpegenc ! qtmux ! filesink location={}",
+            "videotestsrc pattern=snow num-buffers=130 ! video/x-raw,format=I420,width=96,height=64,framerate=25/1 ! jpegenc ! qtmux ! filesink location={}",
             path.display()
         ))
         .unwrap();
@@ -164,7 +166,7 @@ mod tests {
         let video = crate::encode::decoder::tests::video("001");
         for sequential in [true, false] {
             let way = Way { fragments: &fragments, path: &path, video: &video, sequential, times: None, jump_ns: u64::MAX };
-            let of = [4 * FRAME, 7 * FRAME, 9 * FRAME];
+            let of = [LATE + 4 * FRAME, LATE + 7 * FRAME, LATE + 9 * FRAME];
             let mut sum = Mean::default();
             let mut alone = Reel::new(way);
             for ns in of {
@@ -172,21 +174,21 @@ mod tests {
                 assert!(added.unwrap());
             }
             let mean = fingerprint(&sum.frame().unwrap().0.view());
-            let next = print(&mut alone, 10 * FRAME, &[]).unwrap();
+            let next = print(&mut alone, LATE + 10 * FRAME, &[]).unwrap();
 
             let mut reel = Reel::new(way);
-            assert!(print(&mut reel, 2 * FRAME, &[]).is_some_and(|p| p != mean));
+            assert!(print(&mut reel, LATE + 2 * FRAME, &[]).is_some_and(|p| p != mean));
             for _ in 0..2 {
-                assert_eq!(print(&mut reel, 7 * FRAME, &of), Some(mean), "{sequential}");
+                assert_eq!(print(&mut reel, LATE + 7 * FRAME, &of), Some(mean), "{sequential}");
             }
             // The picture that a mean is called by is another thing, and has passed.
-            assert_eq!(print(&mut reel, 7 * FRAME, &[]), None);
-            assert_eq!(print(&mut reel, 10 * FRAME, &[]), Some(next));
+            assert_eq!(print(&mut reel, LATE + 7 * FRAME, &[]), None);
+            assert_eq!(print(&mut reel, LATE + 10 * FRAME, &[]), Some(next));
             // What is not there is left out of a mean, and missing where it is all.
-            let last = print(&mut reel, 29 * FRAME, &[29 * FRAME, 40 * FRAME]).unwrap();
+            let last = print(&mut reel, LATE + 29 * FRAME, &[LATE + 29 * FRAME, LATE + 40 * FRAME]).unwrap();
             reel.rewind();
-            assert_eq!(print(&mut reel, 29 * FRAME, &[]), Some(last));
-            assert_eq!(print(&mut reel, 40 * FRAME, &[40 * FRAME, 41 * FRAME]), None);
+            assert_eq!(print(&mut reel, LATE + 29 * FRAME, &[]), Some(last));
+            assert_eq!(print(&mut reel, LATE + 40 * FRAME, &[LATE + 40 * FRAME, LATE + 41 * FRAME]), None);
             assert!(reel.ahead().is_none());
         }
     }

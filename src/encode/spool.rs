@@ -71,6 +71,11 @@ impl Spool<'_> {
         Ok(())
     }
 
+    /// None of them is to be used.
+    pub fn discard(self) {
+        let _ = std::fs::remove_file(self.dir.join(PICTURES));
+    }
+
     pub fn finish(mut self) -> Result<()> {
         self.out.flush().doing(|| format!("cannot write in {}", self.dir.display()))?;
         let text = serde_json::to_vec(&self.index).map_err(|e| Error::bug("an index does not serialise").caused_by(e))?;

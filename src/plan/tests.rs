@@ -337,3 +337,26 @@ fn the_digest_covers_what_changes_bytes() {
     assert_eq!(a, make(&sources, "rural-3g").unwrap().digest);
     assert_ne!(a, make(&sources, "edge").unwrap().digest);
 }
+
+/// Two slides of half a minute: every rung and both stills show the mean of what stood; of 10-bit pictures, one by one.
+#[test]
+fn what_stands_is_shown_by_means() {
+    let frames = at_25(60);
+    let seen = features(&frames, &[(4, 1), (0, 0), (0, 0), (0, 0), (0, 0), (4, 9), (0, 0), (0, 0), (0, 0), (0, 0)], 1);
+    // The act of a change lasts for as long as any other: only its first picture is one.
+    let pictures =
+        seen.pictures.iter().enumerate().map(|(i, p)| crate::timeline::Seen { changed: if i % 750 == 0 { 576 } else { 0 }, ..*p });
+    let seen = Features { pictures: pictures.collect(), ..seen };
+    let mut source = source(1280, 720, frames, 60.0);
+    for bits in [8, 10] {
+        source.video.as_mut().unwrap().bit_depth = bits;
+        let mut profile = crate::profile::load("rural-3g").unwrap();
+        profile.slides.share = 0.0;
+        let plan = make_seen(std::slice::from_ref(&source), &[Some(seen.clone())], &profile, None).unwrap();
+        holds(&plan, std::slice::from_ref(&source));
+        assert_eq!((plan.shape, plan.chunks.len() > 1), (Shape::Slides, true));
+        let shown: Vec<Picture> = plan.chunks.iter().flat_map(|c| &c.slots).map(|s| s.show).collect();
+        assert!(shown.len() > 60 && shown.iter().all(|p| matches!(p, Picture::Mean(_)) == (bits == 8)), "{shown:?}");
+        assert!(plan.slides.iter().all(|s| plan.parts[0].mean(s.still_ns).is_empty() == (bits == 10)), "{:?}", plan.slides);
+    }
+}

@@ -92,21 +92,6 @@ struct Keys {
     soft: AtomicU64,
 }
 
-/// Counts what FFmpeg's decoders complain of. They conceal damaged pictures and say so in the log only. `gst::init` comes first.
-pub fn count_complaints() -> Arc<AtomicU64> {
-    let count = Arc::new(AtomicU64::new(0));
-    let counter = count.clone();
-    // The default function would write each of them to stderr.
-    gst::log::remove_default_log_function();
-    gst::log::set_threshold_for_name("libav", gst::DebugLevel::Error);
-    gst::log::add_log_function(move |category, level, _, _, _, _, _| {
-        if category.name() == "libav" && level == gst::DebugLevel::Error {
-            counter.fetch_add(1, Ordering::Relaxed);
-        }
-    });
-    count
-}
-
 pub struct Flow {
     pipeline: gst::Pipeline,
     bin: gst::Element,

@@ -3,7 +3,7 @@
 
 use super::container::{self, Container};
 use super::facts::{self, Times};
-use super::flow::{self, Depth, End, Fault, Flow, Media, Track};
+use super::flow::{Depth, End, Fault, Flow, Media, Track};
 use super::{Access, Audio, SEEK_MARGIN_NS, Source, Video, matrix, names};
 use crate::child::Reporter;
 use crate::error::{Error, Kind, Result};
@@ -68,7 +68,7 @@ struct Decoded {
 
 pub fn work(job: Job, alive: &mut Reporter) -> Result<Source> {
     crate::gst::init()?;
-    let complaints = flow::count_complaints();
+    let complaints = crate::gst::count_complaints();
     let path = &job.path;
     let mut scan = scan(path, alive)?;
     scan.tracks.sort_by(|a, b| a.id.cmp(&b.id));
