@@ -64,10 +64,12 @@ fn outside(zones: &Zones, moving: &Zones) -> bool {
     zones.iter().zip(moving).any(|(z, m)| z & !m != 0)
 }
 
-/// Whether what shows at thumb `i` stays for a while, but for the zones that always move.
-fn at_rest(thumbs: &[&Thumb], i: usize, masked: &Zones, looker: &Looker) -> bool {
-    let later = thumbs[i + 1..].iter().take_while(|t| t.ns < thumbs[i].ns + REST_NS);
-    later.into_iter().all(|t| !looker.compare(thumbs[i], t, masked).visible())
+/// Where what shows at thumb `i` stays for a while, but for the zones that always move: the last thumb of that while, with the last
+/// letters of what came.
+fn at_rest(thumbs: &[&Thumb], i: usize, masked: &Zones, looker: &Looker) -> Option<usize> {
+    let later = thumbs[i + 1..].iter().take_while(|t| t.ns < thumbs[i].ns + REST_NS).count();
+    let rests = thumbs[i + 1..=i + later].iter().all(|t| !looker.compare(thumbs[i], t, masked).visible());
+    rests.then_some(i + later)
 }
 
 fn slides(thumbs: &[&Thumb], bins: &Bins, looker: &Looker, from_ns: u64, to_ns: u64) -> Vec<Slide> {
@@ -109,14 +111,14 @@ fn slides(thumbs: &[&Thumb], bins: &Bins, looker: &Looker, from_ns: u64, to_ns: 
         }
         if let Some((slide, dirty)) = &mut standing {
             *dirty = union(dirty, &moving);
-            if !looker.compare(thumbs[*slide], thumb, dirty).visible() {
+            if i <= *slide || !looker.compare(thumbs[*slide], thumb, dirty).visible() {
                 departed = None;
                 continue;
             }
         }
         let first = *departed.get_or_insert(i);
         let masked = standing.map_or(moving, |(_, dirty)| union(&dirty, &moving));
-        if !at_rest(thumbs, i, &moving, looker) {
+        let Some(rest) = at_rest(thumbs, i, &moving, looker) else {
             // Writing adds and adds: what is there counts, so that wiping it off is a change.
             if let Some((slide, _)) = &mut standing
                 && thumb.ns - thumbs[first].ns >= GROWING_NS
@@ -127,17 +129,21 @@ fn slides(thumbs: &[&Thumb], bins: &Bins, looker: &Looker, from_ns: u64, to_ns: 
                 departed = None;
             }
             continue;
-        }
+        };
         match &mut standing {
             Some((slide, _)) if !looker.compare(thumbs[*slide], thumb, &masked).another() => {
                 let current = slides.last_mut().expect("a standing slide is in the list");
                 current.steps_ns.push(thumbs[onset(thumbs, *slide, first, i, &masked, looker)].ns);
-                current.still_ns = thumb.ns;
-                *slide = i;
+                *slide = rest;
             }
             Some((slide, _)) => {
-                begin(&mut slides, thumbs[onset(thumbs, *slide, first, i, &masked, looker)].ns, thumb.ns, false);
-                standing = Some((i, moving));
+                let between = brief(thumbs, *slide, first, i, &masked, looker);
+                if let Some(brief) = between {
+                    begin(&mut slides, thumbs[onset(thumbs, *slide, first, brief, &masked, looker)].ns, thumbs[brief].ns, false);
+                }
+                let (before, first) = between.map_or((*slide, first), |brief| (brief, brief + 1));
+                begin(&mut slides, thumbs[onset(thumbs, before, first, i, &masked, looker)].ns, thumb.ns, false);
+                standing = Some((rest, moving));
             }
             None => {
                 // The zones of a film that has just ended count as moving for some seconds more.
@@ -146,9 +152,10 @@ fn slides(thumbs: &[&Thumb], bins: &Bins, looker: &Looker, from_ns: u64, to_ns: 
                     first - thumbs[..first].iter().rev().take_while(same).count()
                 });
                 begin(&mut slides, thumbs[earliest].ns, thumb.ns, false);
-                standing = Some((i, moving));
+                standing = Some((rest, moving));
             }
         }
+        slides.last_mut().expect("a standing slide is in the list").still_ns = thumbs[rest].ns;
         departed = None;
     }
     if let Some(first) = slides.first_mut() {
@@ -162,6 +169,17 @@ fn slides(thumbs: &[&Thumb], bins: &Bins, looker: &Looker, from_ns: u64, to_ns: 
     }
     slides.retain(|s| s.end_ns > s.start_ns);
     slides
+}
+
+/// A slide between the one that stood and the one that came to rest: it was there as long as what rests, but something small on it came
+/// or went meanwhile.
+fn brief(thumbs: &[&Thumb], stood: usize, first: usize, last: usize, masked: &Zones, looker: &Looker) -> Option<usize> {
+    let compare = |a: usize, b: usize| looker.compare(thumbs[a], thumbs[b], masked);
+    let holds = |i: usize| {
+        let end = thumbs[i].ns + REST_NS;
+        end <= thumbs[last].ns && (i + 1..last).take_while(|j| thumbs[*j].ns < end).all(|j| compare(i, j).little())
+    };
+    (first..last).find(|i| holds(*i) && compare(stood, *i).another() && compare(*i, last).another())
 }
 
 /// The thumb from `first` to `last` with which a change of what stood begins in earnest.

@@ -13,6 +13,8 @@ const SWAPPED_AREA: f64 = 0.045;
 const SWAPPED: f64 = 0.4;
 /// The share of the picture that is new on any new slide, even where nothing stood before.
 const ANOTHER: f64 = 0.3;
+/// Less of the picture than this is something small on it.
+const LITTLE: f64 = 0.015;
 /// Levels by which a thumb's block differs visibly, and by which it stands out from its neighbours.
 const VISIBLE: i32 = 8;
 const INK: i32 = 10;
@@ -39,6 +41,10 @@ pub(super) struct Difference {
 }
 
 impl Difference {
+    /// Something small shows or goes: a bar for scrolling, a hint.
+    pub(super) fn little(&self) -> bool {
+        (self.changed as f64) < LITTLE * self.blocks as f64
+    }
     pub(super) fn visible(&self) -> bool {
         self.changed >= BUILD_BLOCKS
     }
@@ -58,7 +64,7 @@ impl Looker {
 
     pub(super) fn compare(&self, before: &Thumb, after: &Thumb, masked: &Zones) -> Difference {
         let mut levels: Vec<(usize, i32)> = Vec::with_capacity(before.luma.len());
-        let pairs = before.luma.iter().zip(&after.luma).enumerate();
+        let pairs = before.luma.iter().zip(after.luma.iter()).enumerate();
         levels.extend(pairs.filter(|(i, _)| !has(masked, self.zone(*i))).map(|(i, (a, b))| (i, *b as i32 - *a as i32)));
         let mut sorted: Vec<i32> = levels.iter().map(|(_, d)| *d).collect();
         let middle = sorted.len() / 2;

@@ -126,6 +126,39 @@ fn a_menu_before_a_change_is_not_its_begin() {
     assert_eq!(starts(&found), [0.0, 10.0]);
 }
 
+/// A page that stands for a second is one, though its bar for scrolling goes meanwhile.
+#[test]
+fn a_short_slide_with_something_small_on_it_is_found() {
+    let found = timeline(20, |step| match step {
+        0..=99 => slide(1, 8),
+        100..=104 => slide(2, 8).moving((156, 4, 2, 40), 0),
+        105..=111 => slide(2, 8),
+        _ => slide(3, 8),
+    });
+    assert_eq!(starts(&found), [0.0, 10.0, 11.2]);
+    // What fades in is one change, however long it takes.
+    let fading = |step: u64| {
+        let (from, to) = (slide(1, 8), slide(2, 8));
+        let mixed = from.0.iter().zip(&to.0).map(|(a, b)| ((*a as u64 * (20 - step) + *b as u64 * step) / 20) as u8);
+        Drawn(mixed.collect())
+    };
+    assert_eq!(starts(&timeline(20, |step| fading(step.clamp(100, 120) - 100))).len(), 2);
+}
+
+/// What stands is compared with the slide's last letters on it: a codec that freshens them up later adds nothing.
+#[test]
+fn the_last_letters_belong_to_the_change_that_brought_them() {
+    let found = timeline(20, |step| match step {
+        0..=49 => slide(1, 8),
+        50..=52 => slide(2, 8),
+        53..=149 => slide(2, 8).moving((10, 80, 6, 6), 0),
+        _ => slide(2, 8).moving((10, 80, 6, 6), 0).moving((20, 80, 4, 4), 0),
+    });
+    assert_eq!(starts(&found), [0.0, 5.0]);
+    assert!(found.slides[1].steps_ns.is_empty(), "{:?}", found.slides[1]);
+    assert!(found.slides[1].still_ns >= 5_300_000_000, "the still has the last letters");
+}
+
 /// Who sits still in a corner for half of the time, and then moves, is no build.
 #[test]
 fn a_restless_speaker_in_a_corner_is_no_change() {
