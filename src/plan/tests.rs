@@ -186,7 +186,7 @@ fn features(frames_ns: &[u64], acts: &[(u8, u8)], every: usize) -> Features {
         }
         seen.pictures.push(crate::timeline::Seen { ns, changed, zones, stirred: zones });
         if changed > 0 && seen.thumbs.last().is_none_or(|t| ns - t.ns >= 250_000_000) {
-            seen.thumbs.push(crate::timeline::Thumb { ns, luma: luma.clone() });
+            seen.thumbs.push(crate::timeline::Thumb { ns, luma: luma.clone().into() });
         }
     }
     seen

@@ -70,7 +70,7 @@ pub(super) fn find(thumbs: &[&Thumb], bins: &Bins, looker: &Looker) -> Vec<Run> 
 
 /// Luma less its median: a camera's exposure wanders.
 fn without_exposure(thumb: &Thumb) -> Vec<f32> {
-    let mut sorted = thumb.luma.clone();
+    let mut sorted = thumb.luma.to_vec();
     let middle = sorted.len() / 2;
     let median = if sorted.is_empty() { 0 } else { *sorted.select_nth_unstable(middle).1 };
     thumb.luma.iter().map(|l| *l as f32 - median as f32).collect()

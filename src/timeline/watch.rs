@@ -46,7 +46,7 @@ impl Watcher {
             if self.features.columns == 0 {
                 (self.features.columns, self.features.rows) = (grid.columns.div_ceil(2), grid.rows.div_ceil(2));
             }
-            let thumb = Thumb { ns, luma: halve(&grid, self.features.columns, self.features.rows) };
+            let thumb = Thumb { ns, luma: halve(&grid, self.features.columns, self.features.rows).into() };
             if due(self.features.thumbs.last()) {
                 self.features.thumbs.push(thumb);
                 self.pending = None;
