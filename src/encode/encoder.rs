@@ -21,6 +21,7 @@ pub struct Settings {
 impl Settings {
     /// `colour` is `bt709` or `bt601`.
     pub fn new(fragments: &Fragments, rung: &RungPlan, preset: &str, colour: &str) -> Result<Settings> {
+        let [motion, partitions, psy] = search(preset, rung.moving);
         let text = fragments.bind(
             "rung-h264",
             &[
@@ -32,6 +33,9 @@ impl Settings {
                 ("lookahead", &rung.lookahead.to_string()),
                 ("full", &rung.buffer_full.to_string()),
                 ("preset", preset),
+                motion,
+                partitions,
+                psy,
                 ("level", &level_text(rung.level)),
             ],
         )?;
@@ -48,6 +52,21 @@ impl Settings {
             .build();
         Ok(Settings { text, caps, rung: rung.name.clone() })
     }
+}
+
+/// How x264 seeks motion, the parts of a macroblock that it tries, and whether it spends bits on looking sharp. What moves gets, up
+/// to `medium`, the least of the first two: docs/pipeline.md says what that costs and saves. A profile that asks for a slower preset gets
+/// all of its search (`x264 --fullhelp`).
+pub(super) fn search(preset: &str, moving: bool) -> [(&'static str, &'static str); 3] {
+    let (motion, partitions) = match preset {
+        "ultrafast" => ("dia", "none"),
+        "superfast" => ("dia", "i8x8+i4x4"),
+        "veryfast" | "faster" | "fast" | "medium" if moving => ("dia", "p8x8+i8x8+i4x4"),
+        "slower" | "veryslow" => ("umh", "all"),
+        "placebo" => ("tesa", "all"),
+        _ => ("hex", "p8x8+b8x8+i8x8+i4x4"),
+    };
+    [("motion", motion), ("partitions", partitions), ("psy", if moving { "0" } else { "1" })]
 }
 
 fn level_text(level: u32) -> String {
@@ -219,6 +238,7 @@ mod tests {
             buffer_full: 0.5,
             b_pictures: 3,
             references: 3,
+            moving: true,
             lookahead: 40,
             frame_rate: 13.0,
             cadence: crate::plan::Cadence { frame_rate: 13.0, motion_frame_rate: 13.0 },

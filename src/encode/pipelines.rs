@@ -97,7 +97,8 @@ fn parameters(role: &str, profile: &Profile) -> Vec<Values> {
             .iter()
             .chain(&profile.slides.rungs)
             .map(|r| {
-                set(&[
+                let search = super::encoder::search(&profile.video.preset, true).map(|(name, value)| (name, value.to_string()));
+                let rest = [
                     ("crf", r.crf.to_string()),
                     ("max_kbps", (r.max.bps() / 1000).to_string()),
                     ("buffer_ms", ((r.buffer_s * 1000.0) as u64).to_string()),
@@ -107,7 +108,8 @@ fn parameters(role: &str, profile: &Profile) -> Vec<Values> {
                     ("full", r.buffer_full.to_string()),
                     ("preset", profile.video.preset.clone()),
                     ("level", "4".into()),
-                ])
+                ];
+                set(&[&search[..], &rest[..]].concat())
             })
             .collect(),
         "voice-opus" => {

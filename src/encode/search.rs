@@ -331,6 +331,7 @@ mod tests {
             buffer_full: 0.9,
             b_pictures: 0,
             references: 1,
+            moving: false,
             lookahead: 40,
             frame_rate: 1.0,
             cadence: crate::plan::Cadence { frame_rate: 1.0, motion_frame_rate: 1.0 },

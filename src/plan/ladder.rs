@@ -22,6 +22,9 @@ pub struct RungPlan {
     pub b_pictures: u32,
     /// Pictures that one may refer to.
     pub references: u32,
+    /// Made for what moves: x264 seeks motion the least way that is as good, and spends nothing on looking sharp where that is no
+    /// nearer to the source. Slides are as sharp as they are.
+    pub moving: bool,
     /// Pictures that the encoder looks ahead; they are most of its memory.
     pub lookahead: u32,
     /// Pictures a second on average.
@@ -129,6 +132,7 @@ fn make(rung: &Rung, name: String, (width, height): (f64, f64), short: f64, fps:
         buffer_full: rung.buffer_full,
         b_pictures: 0,
         references: 1,
+        moving: shape != Shape::Slides,
         // Slides: what is ahead is the same picture. Else the preset's, less where pictures are large.
         lookahead: match size.height.min(size.width) {
             _ if shape == Shape::Slides => 8,
@@ -144,13 +148,12 @@ fn make(rung: &Rung, name: String, (width, height): (f64, f64), short: f64, fps:
     }
 }
 
-/// As many as x264's presets refer to (`x264 --fullhelp`); one for slides, where that is the picture before.
+/// One up to `medium`, where a second gains nothing (docs/pipeline.md); as many as x264's slower presets refer to (`x264 --fullhelp`),
+/// which a profile asks for to search longer; one for slides, where that is the picture before.
 fn references(preset: &str, shape: Shape) -> u32 {
     match preset {
         _ if shape == Shape::Slides => 1,
-        "ultrafast" | "superfast" | "veryfast" => 1,
-        "faster" | "fast" => 2,
-        "medium" => 3,
+        "ultrafast" | "superfast" | "veryfast" | "faster" | "fast" | "medium" => 1,
         "slow" => 5,
         "slower" => 8,
         _ => 16,
@@ -259,7 +262,7 @@ mod tests {
 
     #[test]
     fn references_are_the_presets_within_the_level() {
-        assert_eq!(["veryfast", "fast", "medium", "slow", "veryslow"].map(|p| references(p, Shape::Motion)), [1, 2, 3, 5, 16]);
+        assert_eq!(["veryfast", "fast", "medium", "slow", "veryslow"].map(|p| references(p, Shape::Motion)), [1, 1, 1, 5, 16]);
         assert_eq!(references("veryslow", Shape::Slides), 1);
         // 3,600 macroblocks of 18,000; 8,160 of 32,768; a small picture's are as many as the standard allows.
         let of = |width, height, level| most_references(Size { width, height }, level);
