@@ -33,3 +33,22 @@ fn a_misspelt_element_property_or_caps_field_is_named() {
         assert!(out.lines().any(|l| l.contains("still-webp") && l.contains(told)), "{wrong}: {out}");
     }
 }
+
+/// x264 looks at its options when it starts: a recording that fails for one is too late.
+#[test]
+fn an_option_that_the_encoder_does_not_know_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let rung = include_str!("../pipelines/rung-h264.gst");
+    for (right, wrong) in [
+        (":me={motion}", ":mee={motion}"),
+        ("scenecut=0", "scenecut=nought"),
+        ("speed-preset={preset}", "speed-preset={preset} pass=pass2"),
+    ] {
+        assert!(rung.contains(right));
+        std::fs::write(dir.path().join("rung-h264.gst"), rung.replace(right, wrong)).unwrap();
+        let done = check(&["--pipelines", dir.path().to_str().unwrap()]);
+        let out = String::from_utf8_lossy(&done.stdout);
+        assert_eq!(done.status.code(), Some(1), "{wrong}: {out}");
+        assert!(out.lines().any(|l| l.contains("rung-h264") && l.contains("codes no picture")), "{wrong}: {out}");
+    }
+}

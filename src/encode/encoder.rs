@@ -61,7 +61,7 @@ pub(super) fn search(preset: &str, moving: bool) -> [(&'static str, &'static str
     let (motion, partitions) = match preset {
         "ultrafast" => ("dia", "none"),
         "superfast" => ("dia", "i8x8+i4x4"),
-        "veryfast" | "faster" | "fast" | "medium" if moving => ("dia", "p8x8+i8x8+i4x4"),
+        "veryfast" | "faster" | "fast" | "medium" if moving => ("dia", "i8x8+i4x4"),
         "slower" | "veryslow" => ("umh", "all"),
         "placebo" => ("tesa", "all"),
         _ => ("hex", "p8x8+b8x8+i8x8+i4x4"),
@@ -175,7 +175,8 @@ impl Encoder {
     }
 
     fn fault(&self, what: &str) -> Error {
-        let cause = self.pipeline.bus().and_then(|b| b.pop_filtered(&[gst::MessageType::Error]));
+        // What is wrong may be told a moment after a push was refused for it.
+        let cause = self.pipeline.bus().and_then(|b| b.timed_pop_filtered(gst::ClockTime::SECOND, &[gst::MessageType::Error]));
         let error = Error::failed(format!("the encoder of rung {} {what}", self.rung));
         match cause.as_ref().map(|m| m.view()) {
             Some(gst::MessageView::Error(e)) => error.caused_by(describe(e)),

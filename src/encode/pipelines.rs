@@ -1,12 +1,14 @@
 //! `rivulet pipelines check`: builds every pipeline with every profile. Unknown elements and properties fail to build;
-//! misspelt caps fields would be ignored silently by GStreamer, so they are compared with the fields that exist.
+//! misspelt caps fields would be ignored silently by GStreamer, so they are compared with the fields that exist; options of the
+//! video encoder are looked at by coding a picture.
 
-use super::decoder::{init, launch};
+use super::decoder::{describe, init, launch};
 use crate::error::{Error, Result};
 use crate::pipeline::Fragments;
 use crate::profile::{self, Profile};
 use gstreamer as gst;
 use gstreamer::prelude::*;
+use gstreamer_app as gst_app;
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -59,6 +61,7 @@ pub fn check(job: &Job) -> Result<Vec<Checked>> {
             for values in parameters(role, profile) {
                 let pairs: Vec<_> = values.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
                 let faults = match job.fragments.bind(role, &pairs).and_then(|text| launch(&complete(role, &text))) {
+                    Ok(pipeline) if role == "rung-h264" => [caps_faults(&pipeline), option_faults(&pipeline)].concat(),
                     Ok(pipeline) => caps_faults(&pipeline),
                     Err(e) => vec![e.report()],
                 };
@@ -153,6 +156,31 @@ const FIELDS: &[(&str, &[&str])] = &[
     ("audio/mpeg", &["mpegversion", "stream-format", "rate", "channels", "base-profile", "profile", "level", "framed"]),
     ("audio/x-opus", &["rate", "channels", "channel-mapping-family", "stream-count", "coupled-count"]),
 ];
+
+/// What the encoder says of its options: x264 looks at them when a first picture comes, not before.
+fn option_faults(pipeline: &gst::Pipeline) -> Vec<String> {
+    let missing = |name: &str| vec![format!("no fitting element is named {name}")];
+    let Some(input) = pipeline.by_name("pictures").and_then(|e| e.downcast::<gst_app::AppSrc>().ok()) else { return missing("pictures") };
+    let Some(output) = pipeline.by_name("units").and_then(|e| e.downcast::<gst_app::AppSink>().ok()) else { return missing("units") };
+    let (width, height) = (128, 96);
+    let caps = gst::Caps::builder("video/x-raw").field("format", "I420").field("width", width).field("height", height);
+    input.set_caps(Some(&caps.field("framerate", gst::Fraction::new(0, 1)).build()));
+    let mut grey = gst::Buffer::from_slice(vec![128u8; (width * height * 3 / 2) as usize]);
+    grey.get_mut().expect("the buffer is new").set_pts(gst::ClockTime::ZERO);
+    let fed = pipeline.set_state(gst::State::Playing).is_ok() && input.push_buffer(grey).is_ok() && input.end_of_stream().is_ok();
+    let coded = if fed { output.try_pull_sample(gst::ClockTime::from_seconds(20)) } else { None };
+    let fault = pipeline.bus().filter(|_| coded.is_none()).and_then(|bus| {
+        bus.timed_pop_filtered(gst::ClockTime::SECOND, &[gst::MessageType::Error]).map(|message| match message.view() {
+            gst::MessageView::Error(e) => describe(e),
+            _ => String::new(),
+        })
+    });
+    let _ = pipeline.set_state(gst::State::Null);
+    match coded {
+        Some(_) => Vec::new(),
+        None => vec![format!("the encoder codes no picture: {}", fault.as_deref().unwrap_or("it says nothing"))],
+    }
+}
 
 fn caps_faults(pipeline: &gst::Pipeline) -> Vec<String> {
     let mut faults = Vec::new();
