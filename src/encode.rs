@@ -66,7 +66,10 @@ pub struct Decided {
 
 /// What `plan` tells of a recording that is not encoded yet.
 pub struct Foretold {
+    /// Without the rungs of `left_out`.
     pub plan: Plan,
+    /// Sentences: rungs that will come out dearer than the one above them.
+    pub left_out: Vec<String>,
     /// How loud its voice is; `None` without one, and where it could not be measured.
     pub heard: Option<sound::Measured>,
 }
@@ -131,7 +134,7 @@ impl Encode {
         let Decided { mut plan, sources, seen } = self.plan(work, ctx).await?;
         if quick {
             let heard = sound::known(&work.plan(&plan.work)).filter(|_| plan.voice);
-            return Ok(Foretold { plan, heard });
+            return Ok(Foretold { plan, left_out: Vec::new(), heard });
         }
         let claim = work.claim(&plan.work, ctx).await?;
         let record =
@@ -146,7 +149,8 @@ impl Encode {
         let jobs = queue::samples(&plan, &segments, &sources, &seen, &self.fragments, &claim, width);
         let measured = queue::measure(jobs, &segments, &claim, ctx).await?;
         crate::plan::from_samples(&mut plan, &measured);
-        Ok(Foretold { plan, heard })
+        let left_out = crate::plan::leave_out(&mut plan);
+        Ok(Foretold { plan, left_out, heard })
     }
 
     /// The plan, and where its package lies complete in the work directory.

@@ -7,8 +7,8 @@ mod predict;
 mod schedule;
 mod slides;
 
-pub use ladder::{Cadence, RungPlan, colour};
-pub use predict::{Weight, from_samples, samples};
+pub use ladder::{Cadence, Effort, RungPlan, colour};
+pub use predict::{Weight, from_samples, leave_out, samples};
 pub use schedule::{Chunk, Part, Picture, Slot};
 pub use slides::SlidePlan;
 

@@ -19,6 +19,25 @@ pub fn micros(ticks: u64, timescale: u32) -> u64 {
     ((u128::from(ticks) * 1_000_000 + scale / 2) / scale) as u64
 }
 
+/// Which rungs, given as (peak, average) from the lowest on, cost as much as the next above that stays: they show less for the same money,
+/// and would break hls.js's order of levels (height, frame rate, rate: all must rise together). Such rungs go; each with that next one.
+pub fn dearer_than_above(rungs: &[(u64, u64)]) -> Vec<(usize, usize)> {
+    let mut out = Vec::new();
+    let mut above = rungs.len().saturating_sub(1);
+    for below in (0..above).rev() {
+        match rungs[below].0 >= rungs[above].0 || rungs[below].1 >= rungs[above].1 {
+            true => out.push((below, above)),
+            false => above = below,
+        }
+    }
+    out
+}
+
+/// What is said of such a rung: names and averages.
+pub fn left_out((below, costs): (&str, u64), (above, its): (&str, u64)) -> String {
+    format!("{below} left out: it would cost {} kbit/s, {above} costs {}", costs / 1000, its / 1000)
+}
+
 /// "Peak segment bit rate" (RFC 8216bis, EXT-X-STREAM-INF's BANDWIDTH): the largest rate, bit/s, of any run of segments that
 /// lasts 0.5 to 1.5 target durations. Where no run has such a length (a lecture shorter than half a target), that of the whole.
 pub fn peak_bps(pieces: &[Piece], target_s: u64) -> f64 {
@@ -54,6 +73,15 @@ fn bps(bytes: u64, micros: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rungs_that_are_dearer_than_the_next_that_stays_go() {
+        assert_eq!(dearer_than_above(&[(46, 33), (46, 35), (105, 77)]), [(0, 1)]);
+        assert_eq!(dearer_than_above(&[(40, 33), (46, 35), (105, 77)]), []);
+        // Two in a row are held against the same one.
+        assert_eq!(dearer_than_above(&[(30, 36), (50, 34), (45, 35)]), [(1, 2), (0, 2)]);
+        assert_eq!(dearer_than_above(&[]), []);
+    }
 
     fn pieces(list: &[(u64, f64)]) -> Vec<Piece> {
         list.iter().map(|(bytes, s)| Piece { bytes: *bytes, micros: (s * 1e6) as u64 }).collect()

@@ -27,7 +27,7 @@ pub struct Args {
 
 pub async fn run(args: Args, printer: &Printer, ctx: &Ctx) -> Result<u8> {
     let (encode, work) = args.recording.open()?;
-    let Foretold { plan, heard } = encode.foretold(args.quick, &work, ctx).await?;
+    let Foretold { plan, left_out, heard } = encode.foretold(args.quick, &work, ctx).await?;
     let (classes, broken) = match plan.voice {
         true => {
             let lecture = replay::of_plan(&plan)?;
@@ -42,8 +42,8 @@ pub async fn run(args: Args, printer: &Printer, ctx: &Ctx) -> Result<u8> {
         ctx.warn(format!("{} would break what profile {} promises: {told}", plan.title, plan.profile.name));
     }
     match printer.json() {
-        true => printer.object(&Line::of(&plan, heard.as_ref(), &classes)),
-        false => printer.data(&table(&plan, heard.as_ref(), &classes)),
+        true => printer.object(&Line { left_out: &left_out, ..Line::of(&plan, heard.as_ref(), &classes) }),
+        false => printer.data(&(table(&plan, heard.as_ref(), &classes) + &left_out.iter().map(|l| format!("\n  {l}")).collect::<String>())),
     }
     Ok(0)
 }
@@ -59,6 +59,7 @@ struct Line<'a> {
     shape: Shape,
     duration_s: f64,
     rungs: Vec<RungLine<'a>>,
+    left_out: &'a [String],
     /// How coarse the floor of a slide lecture may be, and how that was found.
     #[serde(skip_serializing_if = "Option::is_none")]
     floor: Option<&'a crate::plan::Floor>,
@@ -274,6 +275,7 @@ impl<'a> Line<'a> {
             shape: plan.shape,
             duration_s: plan.duration().seconds(),
             rungs: plan.rungs.iter().map(rung).collect(),
+            left_out: &[],
             floor: plan.floor.as_ref(),
             voice: plan.voice,
             boundaries_s: plan.boundaries.iter().map(|b| b.seconds()).collect(),

@@ -140,26 +140,20 @@ fn captions_file(source: &Captions, fitted: &Fitted, package: &mut Package, dir:
     Ok(())
 }
 
-/// A rung that costs as much as the one above it shows less for the same money, and would break hls.js's order of levels
-/// (height, frame rate, rate: all must rise together). Such rungs go; name and why.
+/// Takes out rungs that are dearer than the one above them; name and why.
 pub fn leave_out(rungs: &mut Vec<Rung>) -> Vec<(String, String)> {
-    let mut out = Vec::new();
-    let mut i = rungs.len();
-    while i > 1 {
-        i -= 1;
-        let (above, below) = (&rungs[i], &rungs[i - 1]);
-        if below.peak_bps >= above.peak_bps || below.average_bps >= above.average_bps {
-            let why = format!(
-                "{} left out: it would cost {} kbit/s, {} costs {}",
-                below.name,
-                below.average_bps / 1000,
-                above.name,
-                above.average_bps / 1000
-            );
-            out.push((rungs.remove(i - 1).name, why));
-        }
-    }
-    out
+    let costs: Vec<(u64, u64)> = rungs.iter().map(|r| (r.peak_bps, r.average_bps)).collect();
+    let gone = rate::dearer_than_above(&costs);
+    gone.into_iter()
+        .map(|(below, above)| {
+            let why = rate::left_out((&rungs[below].name, costs[below].1), (&rungs[above].name, costs[above].1));
+            (below, why)
+        })
+        .collect::<Vec<_>>()
+        .into_iter()
+        // From the highest on, so that those below keep their places.
+        .map(|(below, why)| (rungs.remove(below).name, why))
+        .collect()
 }
 
 fn rung(plan: &Plan, chunks: &[ChunkFile], index: usize, target_s: u32, dir: &Path) -> Result<Rung> {

@@ -21,7 +21,6 @@ pub struct Settings {
 impl Settings {
     /// `colour` is `bt709` or `bt601`.
     pub fn new(fragments: &Fragments, rung: &RungPlan, preset: &str, colour: &str) -> Result<Settings> {
-        let [motion, partitions, psy] = search(preset, rung.moving);
         let text = fragments.bind(
             "rung-h264",
             &[
@@ -33,9 +32,9 @@ impl Settings {
                 ("lookahead", &rung.lookahead.to_string()),
                 ("full", &rung.buffer_full.to_string()),
                 ("preset", preset),
-                motion,
-                partitions,
-                psy,
+                ("motion", &rung.effort.motion),
+                ("partitions", &rung.effort.partitions),
+                ("psy", &u8::from(rung.effort.psy).to_string()),
                 ("level", &level_text(rung.level)),
             ],
         )?;
@@ -52,21 +51,6 @@ impl Settings {
             .build();
         Ok(Settings { text, caps, rung: rung.name.clone() })
     }
-}
-
-/// How x264 seeks motion, the parts of a macroblock that it tries, and whether it spends bits on looking sharp. What moves gets, up
-/// to `medium`, the least of the first two: docs/pipeline.md says what that costs and saves. A profile that asks for a slower preset gets
-/// all of its search (`x264 --fullhelp`).
-pub(super) fn search(preset: &str, moving: bool) -> [(&'static str, &'static str); 3] {
-    let (motion, partitions) = match preset {
-        "ultrafast" => ("dia", "none"),
-        "superfast" => ("dia", "i8x8+i4x4"),
-        "veryfast" | "faster" | "fast" | "medium" if moving => ("dia", "i8x8+i4x4"),
-        "slower" | "veryslow" => ("umh", "all"),
-        "placebo" => ("tesa", "all"),
-        _ => ("hex", "p8x8+b8x8+i8x8+i4x4"),
-    };
-    [("motion", motion), ("partitions", partitions), ("psy", if moving { "0" } else { "1" })]
 }
 
 fn level_text(level: u32) -> String {
@@ -146,10 +130,8 @@ impl Encoder {
                 if self.output.is_eos() {
                     break;
                 }
-                if let Some(message) = self.pipeline.bus().and_then(|b| b.pop_filtered(&[gst::MessageType::Error]))
-                    && let gst::MessageView::Error(e) = message.view()
-                {
-                    return Err(self.fault("failed").caused_by(describe(e)));
+                if self.pipeline.bus().is_some_and(|b| b.peek().is_some_and(|m| m.type_() == gst::MessageType::Error)) {
+                    return Err(self.fault("failed"));
                 }
                 continue;
             };
@@ -238,8 +220,8 @@ mod tests {
             buffer_ms: 2000,
             buffer_full: 0.5,
             b_pictures: 3,
-            references: 3,
-            moving: true,
+            references: 1,
+            effort: crate::plan::Effort::of("medium", crate::plan::Shape::Motion),
             lookahead: 40,
             frame_rate: 13.0,
             cadence: crate::plan::Cadence { frame_rate: 13.0, motion_frame_rate: 13.0 },
@@ -247,7 +229,7 @@ mod tests {
             predicted_bytes: 0,
             predicted_segments: Vec::new(),
         };
-        let settings = Settings::new(&Fragments::built_in(), &rung, "veryfast", "bt601").unwrap();
+        let settings = Settings::new(&Fragments::built_in(), &rung, "medium", "bt601").unwrap();
         let encode = || {
             let mut encoder = Encoder::start(&settings).unwrap();
             let mut at = 0;

@@ -5,6 +5,7 @@
 use super::decoder::{describe, init, launch};
 use crate::error::{Error, Result};
 use crate::pipeline::Fragments;
+use crate::plan::{Effort, Shape};
 use crate::profile::{self, Profile};
 use gstreamer as gst;
 use gstreamer::prelude::*;
@@ -98,21 +99,24 @@ fn parameters(role: &str, profile: &Profile) -> Vec<Values> {
         "rung-h264" => profile
             .rungs
             .iter()
-            .chain(&profile.slides.rungs)
-            .map(|r| {
-                let search = super::encoder::search(&profile.video.preset, true).map(|(name, value)| (name, value.to_string()));
-                let rest = [
+            .map(|r| (r, Shape::Motion))
+            .chain(profile.slides.rungs.iter().map(|r| (r, Shape::Slides)))
+            .map(|(r, shape)| {
+                let effort = Effort::of(&profile.video.preset, shape);
+                set(&[
                     ("crf", r.crf.to_string()),
                     ("max_kbps", (r.max.bps() / 1000).to_string()),
                     ("buffer_ms", ((r.buffer_s * 1000.0) as u64).to_string()),
-                    ("b_pictures", "3".into()),
-                    ("references", "3".into()),
+                    ("b_pictures", if shape == Shape::Motion { "3" } else { "0" }.into()),
+                    ("references", "1".into()),
                     ("lookahead", "40".into()),
                     ("full", r.buffer_full.to_string()),
                     ("preset", profile.video.preset.clone()),
+                    ("motion", effort.motion),
+                    ("partitions", effort.partitions),
+                    ("psy", u8::from(effort.psy).to_string()),
                     ("level", "4".into()),
-                ];
-                set(&[&search[..], &rest[..]].concat())
+                ])
             })
             .collect(),
         "voice-opus" => {
@@ -168,7 +172,7 @@ fn option_faults(pipeline: &gst::Pipeline) -> Vec<String> {
     let mut grey = gst::Buffer::from_slice(vec![128u8; (width * height * 3 / 2) as usize]);
     grey.get_mut().expect("the buffer is new").set_pts(gst::ClockTime::ZERO);
     let fed = pipeline.set_state(gst::State::Playing).is_ok() && input.push_buffer(grey).is_ok() && input.end_of_stream().is_ok();
-    let coded = if fed { output.try_pull_sample(gst::ClockTime::from_seconds(20)) } else { None };
+    let coded = if fed { output.try_pull_sample(gst::ClockTime::from_seconds(5)) } else { None };
     let fault = pipeline.bus().filter(|_| coded.is_none()).and_then(|bus| {
         bus.timed_pop_filtered(gst::ClockTime::SECOND, &[gst::MessageType::Error]).map(|message| match message.view() {
             gst::MessageView::Error(e) => describe(e),

@@ -99,12 +99,12 @@ pub async fn search(plan: &Plan, job: impl FnOnce(&[usize]) -> stills::Job, work
     }
 }
 
-const KIND: &str = "floor-crf-1";
+const KIND: &str = "floor-crf-2";
 
 /// One slide to be judged.
 struct Sample {
     picture: Arc<Frame>,
-    /// Words that are read alike in the source and in a coding that nobody can tell from it: others say nothing about CRF.
+    /// Words that tell about CRF.
     words: Vec<Word>,
     figures: Vec<(Area, Reference)>,
     whole: Option<Reference>,
@@ -137,22 +137,27 @@ pub fn run(job: Job, reporter: &mut Reporter) -> Result<Found> {
         let coded = shown.iter().map(|picture| code(picture, crf).inspect(|_| reporter.alive()));
         coded.collect()
     };
-    let again = coded_at(NEARLY_LOSSLESS, reporter)?;
     let first = coded_at(job.floor.crf, reporter)?;
-    // The pictures, a coding that nobody can tell from them, and the first try are read at once: starting Tesseract costs as much
-    // as reading a slide.
-    let mut readings = read(&shown.iter().chain(&again).chain(&first).map(Arc::as_ref).collect::<Vec<_>>(), reporter).into_iter();
+    // The pictures and the first try are read at once: starting Tesseract costs as much as reading a slide.
+    let mut readings = read(&shown.iter().chain(&first).map(Arc::as_ref).collect::<Vec<_>>(), reporter).into_iter();
     let seen: Vec<Vec<Word>> = readings.by_ref().take(shown.len()).map(Result::unwrap_or_default).collect();
-    let again: Vec<Vec<Word>> = readings.by_ref().take(shown.len()).map(Result::unwrap_or_default).collect();
-    let mut first = Some((first, readings.collect::<Vec<_>>()));
-    let words: Vec<Vec<Word>> = seen
-        .iter()
-        .zip(&again)
-        .map(|(seen, again)| {
-            let alike = |w: &&Word| w.sure() && misread(std::slice::from_ref(*w), again) == Some(0.0);
-            seen.iter().filter(alike).cloned().collect()
-        })
-        .collect();
+    let first_read: Vec<Result<Vec<Word>>> = readings.collect();
+    let sure = |seen: &Vec<Word>| seen.iter().filter(|w| w.sure()).cloned().collect::<Vec<_>>();
+    let mut words: Vec<Vec<Word>> = seen.iter().map(sure).collect();
+    let lost = |(words, read): (&Vec<Word>, &Result<Vec<Word>>)| {
+        misread(words, read.as_deref().unwrap_or_default()).is_some_and(|rate| rate > MISREAD)
+    };
+    // Where the first try is not read as the source, a coding that nobody can tell from it is read, too: words that even that has
+    // wrong say nothing about CRF.
+    if words.iter().zip(&first_read).any(lost) {
+        let again = coded_at(NEARLY_LOSSLESS, reporter)?;
+        let again = read(&again.iter().map(Arc::as_ref).collect::<Vec<_>>(), reporter);
+        for (words, again) in words.iter_mut().zip(again) {
+            let again = again.unwrap_or_default();
+            words.retain(|w| misread(std::slice::from_ref(w), &again) == Some(0.0));
+        }
+    }
+    let mut first = Some((first, first_read));
     let mut samples = Vec::new();
     for ((picture, seen), words) in shown.into_iter().zip(&seen).zip(words) {
         let source = Rgb::of(&picture.view(), matrix, Area::whole(picture.size()))?;
@@ -331,7 +336,7 @@ mod tests {
             buffer_full: 0.9,
             b_pictures: 0,
             references: 1,
-            moving: false,
+            effort: crate::plan::Effort::of("veryfast", Shape::Slides),
             lookahead: 40,
             frame_rate: 1.0,
             cadence: crate::plan::Cadence { frame_rate: 1.0, motion_frame_rate: 1.0 },

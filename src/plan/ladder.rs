@@ -22,9 +22,7 @@ pub struct RungPlan {
     pub b_pictures: u32,
     /// Pictures that one may refer to.
     pub references: u32,
-    /// Made for what moves: x264 seeks motion the least way that is as good, and spends nothing on looking sharp where that is no
-    /// nearer to the source. Slides are as sharp as they are.
-    pub moving: bool,
+    pub effort: Effort,
     /// Pictures that the encoder looks ahead; they are most of its memory.
     pub lookahead: u32,
     /// Pictures a second on average.
@@ -37,6 +35,34 @@ pub struct RungPlan {
     /// Pictures of each segment, where sample segments were made. Not written: it is no part of what was decided.
     #[serde(skip)]
     pub predicted_segments: Vec<u64>,
+}
+
+/// What x264 spends on a rung beside what its preset says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Effort {
+    /// How motion is sought (`me`).
+    pub motion: String,
+    /// The parts of a macroblock that are tried (`partitions`).
+    pub partitions: String,
+    /// Whether bits are spent on looking sharp rather than on being near to the source.
+    pub psy: bool,
+}
+
+impl Effort {
+    /// A moving lecture gets, up to `medium`, whole blocks and the shortest search, and no `psy`: docs/pipeline.md says what that
+    /// costs and saves. A profile that asks for a slower preset gets all of its search (`x264 --fullhelp`).
+    pub fn of(preset: &str, shape: Shape) -> Effort {
+        let moving = shape == Shape::Motion;
+        let (motion, partitions) = match preset {
+            "ultrafast" => ("dia", "none"),
+            "superfast" => ("dia", "i8x8+i4x4"),
+            "veryfast" | "faster" | "fast" | "medium" if moving => ("dia", "i8x8+i4x4"),
+            "slower" | "veryslow" => ("umh", "all"),
+            "placebo" => ("tesa", "all"),
+            _ => ("hex", "p8x8+b8x8+i8x8+i4x4"),
+        };
+        Effort { motion: motion.into(), partitions: partitions.into(), psy: !moving }
+    }
 }
 
 /// How many pictures a second a rung shows at most.
@@ -65,6 +91,7 @@ pub fn rungs(profile: &Profile, sources: &[Source], shape: Shape) -> Vec<RungPla
     let short = width.min(height);
     let make = |rung: &Rung, name: String, short: f64, share: f64| RungPlan {
         references: references(&profile.video.preset, shape),
+        effort: Effort::of(&profile.video.preset, shape),
         ..make(rung, name, (width, height), short, fps, share, shape)
     };
     let mut rungs = Vec::new();
@@ -132,7 +159,7 @@ fn make(rung: &Rung, name: String, (width, height): (f64, f64), short: f64, fps:
         buffer_full: rung.buffer_full,
         b_pictures: 0,
         references: 1,
-        moving: shape != Shape::Slides,
+        effort: Effort::of("medium", shape),
         // Slides: what is ahead is the same picture. Else the preset's, less where pictures are large.
         lookahead: match size.height.min(size.width) {
             _ if shape == Shape::Slides => 8,
@@ -148,8 +175,8 @@ fn make(rung: &Rung, name: String, (width, height): (f64, f64), short: f64, fps:
     }
 }
 
-/// One up to `medium`, where a second gains nothing (docs/pipeline.md); as many as x264's slower presets refer to (`x264 --fullhelp`),
-/// which a profile asks for to search longer; one for slides, where that is the picture before.
+/// One up to `medium` (docs/pipeline.md); as many as x264's slower presets refer to (`x264 --fullhelp`), which a profile asks for to
+/// search longer; one for slides, where that is the picture before.
 fn references(preset: &str, shape: Shape) -> u32 {
     match preset {
         _ if shape == Shape::Slides => 1,
@@ -217,7 +244,7 @@ const LEVELS: &[(u32, u64, u64, u64, u64, u64)] = &[
     (52, 2_073_600, 36_864, 184_320, 240_000, 240_000),
 ];
 
-/// What x264's presets up to `medium` refer to at most; slower presets get what the level holds.
+/// The level is raised for as many; where a slower preset refers to more, it gets what the level holds.
 const MEDIUM_REFERENCES: u32 = 3;
 
 /// Pictures that a decoder has to hold: x264 refers to pictures predicted from both sides as well, and then asks for four at least
@@ -261,12 +288,25 @@ mod tests {
     }
 
     #[test]
-    fn references_are_the_presets_within_the_level() {
+    fn references_of_slower_presets_are_theirs_within_the_level() {
         assert_eq!(["veryfast", "fast", "medium", "slow", "veryslow"].map(|p| references(p, Shape::Motion)), [1, 1, 1, 5, 16]);
         assert_eq!(references("veryslow", Shape::Slides), 1);
         // 3,600 macroblocks of 18,000; 8,160 of 32,768; a small picture's are as many as the standard allows.
         let of = |width, height, level| most_references(Size { width, height }, level);
         assert_eq!((of(1280, 720, 31), of(1920, 1080, 40), of(160, 90, 30)), (5, 4, 16));
+    }
+
+    #[test]
+    fn what_moves_gets_less_search_up_to_medium_and_slides_stay_sharp() {
+        let of = |preset, shape| {
+            let effort = Effort::of(preset, shape);
+            format!("{} {} {}", effort.motion, effort.partitions, effort.psy)
+        };
+        assert_eq!(of("medium", Shape::Motion), "dia i8x8+i4x4 false");
+        assert_eq!(of("medium", Shape::Slides), "hex p8x8+b8x8+i8x8+i4x4 true");
+        assert_eq!(of("medium", Shape::Card), of("medium", Shape::Slides), "a card is drawn");
+        assert_eq!(of("slow", Shape::Motion), "hex p8x8+b8x8+i8x8+i4x4 false", "a slower preset keeps its search");
+        assert_eq!(of("ultrafast", Shape::Motion), "dia none false", "a faster one is not slowed down");
     }
 
     #[test]

@@ -2,8 +2,9 @@
 //! from the recording's own bit rate and measured constants, then bytes from segments that were really made; the truth is in
 //! package.json afterwards.
 
-use super::{Part, Plan, Shape};
+use super::{Part, Plan, RungPlan, Shape};
 use crate::probe::Source;
+use crate::rate;
 use crate::timeline::Features;
 use crate::units::MediaTime;
 use serde::{Deserialize, Serialize};
@@ -80,6 +81,31 @@ pub fn from_samples(plan: &mut Plan, measured: &[(usize, Vec<u64>)]) {
         plan.rungs[r].predicted_bytes = (pictures.iter().sum::<f64>() + container(plan, r)).round() as u64;
         plan.rungs[r].predicted_segments = pictures.iter().map(|bytes| bytes.round() as u64).collect();
     }
+}
+
+/// Takes out the rungs that `encode` will leave out of the package, by what they are predicted to cost; says so of each.
+pub fn leave_out(plan: &mut Plan) -> Vec<String> {
+    let lengths: Vec<u64> = plan.boundaries.windows(2).map(|w| rate::micros(w[1].since(w[0]), MediaTime::HZ as u32)).collect();
+    let target_s = (lengths.iter().copied().max().unwrap_or(0) as f64 / 1e6).round().max(1.0) as u64;
+    let cost = |r: &RungPlan| {
+        let pieces: Vec<rate::Piece> =
+            r.predicted_segments.iter().zip(&lengths).map(|(bytes, micros)| rate::Piece { bytes: *bytes, micros: *micros }).collect();
+        (rate::peak_bps(&pieces, target_s) as u64, rate::average_bps(&pieces) as u64)
+    };
+    let costs: Vec<(u64, u64)> = plan.rungs.iter().map(cost).collect();
+    if plan.rungs.iter().any(|r| r.predicted_segments.is_empty()) {
+        return Vec::new();
+    }
+    let name = |i: usize| (plan.rungs[i].name.as_str(), costs[i].1);
+    let gone = rate::dearer_than_above(&costs);
+    let said = gone.iter().map(|(below, above)| rate::left_out(name(*below), name(*above))).collect();
+    for (below, _) in gone {
+        plan.rungs.remove(below);
+        for slot in plan.chunks.iter_mut().flat_map(|c| &mut c.slots) {
+            slot.rungs = slot.rungs & ((1 << below) - 1) | slot.rungs >> (below + 1) << below;
+        }
+    }
+    said
 }
 
 /// Bytes a unit of drawn and a unit of changed come to: least squares, neither below zero, and the sum of the measured exact.

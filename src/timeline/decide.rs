@@ -137,11 +137,12 @@ fn slides(thumbs: &[&Thumb], bins: &Bins, looker: &Looker, from_ns: u64, to_ns: 
                 *slide = rest;
             }
             Some((slide, _)) => {
-                let between = brief(thumbs, *slide, first, i, &masked, looker);
-                if let Some(brief) = between {
-                    begin(&mut slides, thumbs[onset(thumbs, *slide, first, brief, &masked, looker)].ns, thumbs[brief].ns, false);
+                let (mut before, mut first) = (*slide, first);
+                if let Some((came, last)) = brief(thumbs, *slide, first, i, &masked, looker) {
+                    begin(&mut slides, thumbs[onset(thumbs, *slide, first, came, &masked, looker)].ns, thumbs[came].ns, false);
+                    slides.last_mut().expect("begun above").still_ns = thumbs[last].ns;
+                    (before, first) = (last, last + 1);
                 }
-                let (before, first) = between.map_or((*slide, first), |brief| (brief, brief + 1));
                 begin(&mut slides, thumbs[onset(thumbs, before, first, i, &masked, looker)].ns, thumb.ns, false);
                 standing = Some((rest, moving));
             }
@@ -165,21 +166,26 @@ fn slides(thumbs: &[&Thumb], bins: &Bins, looker: &Looker, from_ns: u64, to_ns: 
     for (i, slide) in slides.iter_mut().enumerate() {
         slide.end_ns = slide.end_ns.min(starts.get(i + 1).copied().unwrap_or(to_ns));
         slide.settled_ns = slide.settled_ns.clamp(slide.start_ns, slide.end_ns);
+        // The last thumb of a rest may be of what came after it: black, a film.
+        if slide.still_ns >= slide.end_ns {
+            slide.still_ns = slide.settled_ns;
+        }
         slide.steps_ns.retain(|s| (slide.start_ns..slide.end_ns).contains(s));
     }
     slides.retain(|s| s.end_ns > s.start_ns);
     slides
 }
 
-/// A slide between the one that stood and the one that came to rest: it was there as long as what rests, but something small on it came
-/// or went meanwhile.
-fn brief(thumbs: &[&Thumb], stood: usize, first: usize, last: usize, masked: &Zones, looker: &Looker) -> Option<usize> {
+/// The first and the last thumb of a slide between the one that stood and the one that came to rest: it was there as long as what
+/// rests, but something small on it came or went meanwhile. The first of them, where there are more.
+fn brief(thumbs: &[&Thumb], stood: usize, first: usize, last: usize, masked: &Zones, looker: &Looker) -> Option<(usize, usize)> {
     let compare = |a: usize, b: usize| looker.compare(thumbs[a], thumbs[b], masked);
-    let holds = |i: usize| {
+    let hold = |i: usize| {
         let end = thumbs[i].ns + REST_NS;
-        end <= thumbs[last].ns && (i + 1..last).take_while(|j| thumbs[*j].ns < end).all(|j| compare(i, j).little())
+        let held = (i + 1..last).take_while(|j| thumbs[*j].ns < end).count();
+        (end <= thumbs[last].ns && (i + 1..=i + held).all(|j| compare(i, j).little())).then_some((i, i + held))
     };
-    (first..last).find(|i| holds(*i) && compare(stood, *i).another() && compare(*i, last).another())
+    (first..last).filter_map(hold).find(|(i, end)| compare(stood, *i).another() && compare(*end, last).another())
 }
 
 /// The thumb from `first` to `last` with which a change of what stood begins in earnest.

@@ -50,7 +50,7 @@ impl Seen {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Thumb {
     pub ns: u64,
-    /// Those of one recording share their memory: an hour has 14,400 of them, 66 MB that go back to the system at once.
+    /// Those of one recording share their memory: an hour has up to 14,400 of them, 50 MB and more that go back to the system at once.
     pub luma: Bytes,
 }
 
