@@ -130,8 +130,10 @@ impl Encoder {
                 if self.output.is_eos() {
                     break;
                 }
-                if self.pipeline.bus().is_some_and(|b| b.peek().is_some_and(|m| m.type_() == gst::MessageType::Error)) {
-                    return Err(self.fault("failed"));
+                if let Some(message) = self.pipeline.bus().and_then(|b| b.pop_filtered(&[gst::MessageType::Error]))
+                    && let gst::MessageView::Error(e) = message.view()
+                {
+                    return Err(Error::failed(format!("the encoder of rung {} failed", self.rung)).caused_by(describe(e)));
                 }
                 continue;
             };
