@@ -143,16 +143,12 @@ fn captions_file(source: &Captions, fitted: &Fitted, package: &mut Package, dir:
 /// Takes out rungs that are dearer than the one above them; name and why.
 pub fn leave_out(rungs: &mut Vec<Rung>) -> Vec<(String, String)> {
     let costs: Vec<(u64, u64)> = rungs.iter().map(|r| (r.peak_bps, r.average_bps)).collect();
-    let gone = rate::dearer_than_above(&costs);
-    gone.into_iter()
-        .map(|(below, above)| {
-            let why = rate::left_out((&rungs[below].name, costs[below].1), (&rungs[above].name, costs[above].1));
-            (below, why)
-        })
-        .collect::<Vec<_>>()
+    let names: Vec<String> = rungs.iter().map(|r| r.name.clone()).collect();
+    let said = |i: usize| (names[i].as_str(), costs[i].1);
+    // From the highest on, so that those below keep their places.
+    rate::dearer_than_above(&costs)
         .into_iter()
-        // From the highest on, so that those below keep their places.
-        .map(|(below, why)| (rungs.remove(below).name, why))
+        .map(|(below, above)| (rungs.remove(below).name, rate::left_out(said(below), said(above))))
         .collect()
 }
 

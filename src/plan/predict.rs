@@ -92,10 +92,11 @@ pub fn leave_out(plan: &mut Plan) -> Vec<String> {
             r.predicted_segments.iter().zip(&lengths).map(|(bytes, micros)| rate::Piece { bytes: *bytes, micros: *micros }).collect();
         (rate::peak_bps(&pieces, target_s) as u64, rate::average_bps(&pieces) as u64)
     };
-    let costs: Vec<(u64, u64)> = plan.rungs.iter().map(cost).collect();
+    // Nothing was measured: nothing is known.
     if plan.rungs.iter().any(|r| r.predicted_segments.is_empty()) {
         return Vec::new();
     }
+    let costs: Vec<(u64, u64)> = plan.rungs.iter().map(cost).collect();
     let name = |i: usize| (plan.rungs[i].name.as_str(), costs[i].1);
     let gone = rate::dearer_than_above(&costs);
     let said = gone.iter().map(|(below, above)| rate::left_out(name(*below), name(*above))).collect();

@@ -360,3 +360,22 @@ fn what_stands_is_shown_by_means() {
         assert!(plan.slides.iter().all(|s| plan.parts[0].mean(s.still_ns).is_empty() == (bits == 10)), "{:?}", plan.slides);
     }
 }
+
+/// What `encode` leaves out for its price is not promised; the rungs that stay show the slots that they showed.
+#[test]
+fn a_rung_that_will_be_dearer_than_the_next_is_left_out() {
+    let sources = [source(640, 360, (0..750).map(|i| i * 40_000_000).collect(), 0.0)];
+    let mut plan = make(&sources, "rural-3g").unwrap();
+    let names = |plan: &Plan| plan.rungs.iter().map(|r| r.name.clone()).collect::<Vec<_>>();
+    assert_eq!((names(&plan), leave_out(&mut plan)), (vec!["270p".to_string(), "360p".into()], vec![]), "nothing was measured");
+    let shown = |plan: &Plan, rung: usize| plan.chunks.iter().flat_map(|c| &c.slots).filter(|s| s.on(rung)).count();
+    let of_360p = shown(&plan, 1);
+    let cost = |bytes: u64, plan: &Plan| vec![bytes; plan.segments()];
+    (plan.rungs[0].predicted_segments, plan.rungs[1].predicted_segments) = (cost(1000, &plan), cost(2000, &plan));
+    assert!(leave_out(&mut plan).is_empty());
+    plan.rungs[0].predicted_segments = cost(2000, &plan);
+    let said = leave_out(&mut plan);
+    assert!(said.len() == 1 && said[0].starts_with("270p left out"), "{said:?}");
+    assert_eq!((names(&plan), shown(&plan, 0)), (vec!["360p".to_string()], of_360p));
+    assert!(plan.chunks.iter().flat_map(|c| &c.slots).all(|s| s.rungs <= 1));
+}
