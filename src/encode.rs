@@ -145,7 +145,7 @@ impl Encode {
             false => None,
         };
         let segments = crate::plan::samples(&plan);
-        let (width, _) = queue::width(&plan, self.jobs);
+        let (width, _) = queue::width(&plan, &sources, self.jobs);
         let jobs = queue::samples(&plan, &segments, &sources, &seen, &self.fragments, &claim, width);
         let measured = queue::measure(jobs, &segments, &claim, ctx).await?;
         crate::plan::from_samples(&mut plan, &measured);
@@ -207,7 +207,7 @@ impl Encode {
             fitted.repairs.iter().for_each(|r| ctx.note(format!("repaired {r}")));
         }
 
-        let (width, why) = queue::width(&plan, self.jobs);
+        let (width, why) = queue::width(&plan, &sources, self.jobs);
         why.into_iter().for_each(|w| ctx.note(w));
         let permits = Arc::new(tokio::sync::Semaphore::new(width));
         // The voice goes first: it is one long job, and nothing can be heard without it.

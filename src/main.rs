@@ -1,5 +1,8 @@
 //! Parse, run, print one error, exit with its code.
 
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+mod memalign;
+
 use clap::Parser;
 use std::process::ExitCode;
 

@@ -3,11 +3,13 @@
 
 mod cadence;
 mod ladder;
+mod memory;
 mod predict;
 mod schedule;
 mod slides;
 
 pub use ladder::{Cadence, Effort, RungPlan, colour};
+pub use memory::chunk as chunk_memory;
 pub use predict::{Weight, from_samples, leave_out, samples};
 pub use schedule::{Chunk, Part, Picture, Slot};
 pub use slides::SlidePlan;
@@ -142,6 +144,7 @@ pub fn plan(request: &Request) -> Result<Plan> {
     });
     let (boundaries, chunks) = schedule::schedule(layouts);
     ladder::settle(&mut rungs, &boundaries, &chunks);
+    memory::bound(&mut rungs, request.sources);
     let weights = parts
         .iter()
         .flat_map(|part| {

@@ -112,20 +112,11 @@ pub fn samples(
     jobs
 }
 
-/// Bytes that one chunk's child holds at most: x264's lookahead and references per rung, decoder and pictures in flight
-/// (benches/memory.py).
-pub fn chunk_memory(plan: &Plan) -> u64 {
-    /// References, half-pixel planes and what is in flight, counted in pictures.
-    const HELD: u64 = 30;
-    let rungs = plan.rungs.iter().map(|r| r.size.width as u64 * r.size.height as u64 * (HELD + r.lookahead as u64));
-    rungs.sum::<u64>() * 3 / 2 + (80 << 20)
-}
-
 /// How many children run side by side: as many as asked, or cores, unless memory is short; then why.
-pub fn width(plan: &Plan, wanted: Option<usize>) -> (usize, Option<String>) {
+pub fn width(plan: &Plan, sources: &[Source], wanted: Option<usize>) -> (usize, Option<String>) {
     let cores = std::thread::available_parallelism().map(|n| n.get()).unwrap_or(1);
     let wanted = wanted.unwrap_or(cores).max(1);
-    let each = chunk_memory(plan);
+    let each = crate::plan::chunk_memory(&plan.rungs, sources);
     let Some(free) = available_memory() else { return (wanted, None) };
     let fitting = (free / each.max(1)).max(1) as usize;
     match fitting < wanted {

@@ -14,10 +14,11 @@ use std::path::Path;
 const PICTURES: &str = "pictures";
 const INDEX: &str = "pictures.json";
 
-/// Pictures a second that are kept in the long run: more than this is a moving span, whose pictures are decoded again.
-const PER_SECOND: f64 = 0.8;
+/// Bytes that are kept of a second of recording in the long run: a dozen screens of text that somebody types into. What needs
+/// more, a camera's pictures, is decoded again.
+const PER_SECOND: f64 = 1e6;
 /// As many are kept in a burst.
-const BURST: f64 = 40.0;
+const BURST: f64 = 64e6;
 /// What all of them may take on disk.
 const MOST_BYTES: u64 = 3 << 30;
 
@@ -58,14 +59,14 @@ impl Spool<'_> {
         let ns = likeness.ns;
         self.tokens = (self.tokens + ns.saturating_sub(self.last_ns) as f64 / 1e9 * PER_SECOND).min(BURST);
         self.last_ns = ns;
-        if self.tokens < 1.0 || self.at > MOST_BYTES {
+        if self.tokens <= 0.0 || self.at > MOST_BYTES {
             return Ok(());
         }
         let Some((frame, colour)) = frame() else { return Ok(()) };
-        self.tokens -= 1.0;
         let packed = lz4_flex::block::compress_prepend_size(frame.as_ref());
         self.out.write_all(&packed).doing(|| format!("cannot write in {}", self.dir.display()))?;
         let bytes = packed.len() as u64;
+        self.tokens -= bytes as f64;
         self.index.0.insert(ns, Entry { of: likeness.of.len(), at: self.at, bytes, size: frame.size(), colour, digest: digest(&packed) });
         self.at += bytes;
         Ok(())
@@ -162,14 +163,25 @@ mod tests {
     }
 
     #[test]
-    fn a_moving_span_is_not_kept() {
+    fn a_camera_is_not_kept_and_a_screen_is() {
         let dir = tempfile::tempdir().unwrap();
-        let mut spool = Spool::create(dir.path()).unwrap();
-        for i in 0..3000u64 {
-            let frame = || Some((Frame::new(Size { width: 16, height: 16 }), Colour::default()));
-            spool.put(&one(i * 40_000_000), frame).unwrap();
-        }
-        // The burst, and 0.8 a second of the 119.96 s to the last one.
-        assert_eq!(spool.index.0.len(), 40 + 95);
+        let mut noise = Frame::new(Size { width: 640, height: 360 });
+        let mut state = 1u32;
+        noise.plane_mut(0).iter_mut().for_each(|p| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            *p = (state >> 24) as u8;
+        });
+        let kept = |frame: &Frame| {
+            let mut spool = Spool::create(dir.path()).unwrap();
+            for i in 0..1000u64 {
+                spool.put(&one(i * 40_000_000), || Some((frame.clone(), Colour::default()))).unwrap();
+            }
+            (spool.index.0.len(), spool.at)
+        };
+        let (pictures, bytes) = kept(&noise);
+        // The burst, and as much as is allowed for the 39.96 s to the last one; and one that began within it.
+        assert!(pictures < 500 && bytes as f64 <= BURST + 39.96 * PER_SECOND + 350e3, "{pictures} of {bytes} bytes");
+        assert!(bytes as f64 > BURST + 39.0 * PER_SECOND, "{bytes}");
+        assert_eq!(kept(&Frame::new(Size { width: 640, height: 360 })).0, 1000);
     }
 }

@@ -1,6 +1,6 @@
 //! Which rungs a recording gets: never above its own size, sizes even, levels no higher than needed.
 
-use crate::plan::{Chunk, Shape};
+use crate::plan::{Chunk, Shape, memory};
 use crate::probe::Source;
 use crate::profile::{Codec, Profile, Rung};
 use crate::units::{MediaTime, Size};
@@ -160,9 +160,9 @@ fn make(rung: &Rung, name: String, (width, height): (f64, f64), short: f64, fps:
         b_pictures: 0,
         references: 1,
         effort: Effort::of("medium", shape),
-        // Slides: what is ahead is the same picture. Else the preset's, less where pictures are large.
+        // The preset's, less where pictures are large; `memory::bound` may shorten it.
         lookahead: match size.height.min(size.width) {
-            _ if shape == Shape::Slides => 8,
+            _ if shape == Shape::Slides => memory::LEAST_LOOKAHEAD,
             0..=480 => 40,
             481..=720 => 30,
             _ => 20,

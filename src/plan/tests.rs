@@ -292,6 +292,23 @@ fn sixty_pictures_a_second_become_thirty() {
     assert_eq!(plan.chunks.iter().map(|c| c.slots.len()).sum::<usize>(), 300);
 }
 
+/// Two chunks at once: under 1.2 GB (benches/memory.py measures it).
+#[test]
+fn encoders_look_less_far_ahead_where_a_chunk_would_not_fit() {
+    let lookahead = |height: u32, profile: &str| {
+        let sources = [source(height * 16 / 9, height, at_25(20), 20.0)];
+        let plan = make(&sources, profile).unwrap();
+        let each = chunk_memory(&plan.rungs, &sources);
+        assert!(each <= 600_000_000, "{height} lines, {profile}: {each}");
+        plan.rungs.iter().map(|r| r.lookahead).collect::<Vec<_>>()
+    };
+    assert!(lookahead(360, "rural-3g").iter().all(|pictures| *pictures == 40));
+    let (small, large) = (lookahead(720, "rural-3g"), lookahead(1080, "rural-3g"));
+    assert!(large.iter().zip(&small).all(|(large, small)| large < small && *large >= memory::LEAST_LOOKAHEAD), "{small:?} {large:?}");
+    lookahead(1080, "campus");
+    lookahead(1080, "edge");
+}
+
 #[test]
 fn sound_alone_gets_a_title_card() {
     let sources = [source(0, 0, Vec::new(), 60.0)];
