@@ -49,7 +49,7 @@ bench-detect: build ## Slides found, missed and false, against labels, a truth f
 bench-link: setup ## How exact the link emulator of the tests is, on each class (root; 4 minutes)
 	@benches/link.py $(ARGS)
 
-bench-memory: build ## Peak memory of 5 and of 60 minutes of 1080p
+bench-memory: build ## Peak memory of 1080p: 2 minutes of camera, 5 and 60 of slides
 	@RIVULET=$(RIVULET) benches/memory.py
 
 bench-player: build fixtures ## The learner's page in Chromium behind slow links, beside stock players (root; an hour; ARGS=--short: 10 minutes)

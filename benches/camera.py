@@ -56,7 +56,7 @@ def vmaf(coded, recording, size, subsample):
     """Mean, 5th percentile and number of frames. Frames are paired by their place: both have the same pictures, and
     timestamps of different timescales round differently."""
     # The same colours for both: libavfilter would convert what is tagged to what is not, and 720p of an untagged recording would lose 5 VMAF.
-    colours = "setparams=range=tv:color_primaries=bt709:color_trc=bt709:colorspace=bt709"
+    colours = "setparams=color_primaries=bt709:color_trc=bt709:colorspace=bt709"
     same = f"{colours},scale={size[0]}:{size[1]}:flags=bicubic,setsar=1,format=yuv420p,settb=1/1000,setpts=N*40"
     with tempfile.TemporaryDirectory(dir=common.OUT) as scratch:
         log = f"{scratch}/vmaf.json"

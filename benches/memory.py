@@ -71,6 +71,10 @@ def main():
 
     def peak(name, path, minutes):
         package, run = common.encode(path, common.OUT / "memory-rivulet", more, limit_s=120 * minutes + 600, watch_memory=True)
+        if "instead of 2 at once" in run.out:
+            sys.exit("memory: too little is free on this machine for two chunks at once")
+        if (package["shape"], package["rungs"][-1]["height"]) != ("motion" if name == "camera" else "slides", 1080):
+            sys.exit(f"memory: {path.name} did not become {name} of 1080p, but {package['shape']}")
         print(f"  {minutes:>4} min {name:>6}{len(package['rungs']):7}{run.peak_mb:10.0f}{run.cpu_s:9.0f}{run.wall_s:9.0f}", flush=True)
         return run.peak_mb
 

@@ -158,7 +158,13 @@ where
         None => {
             let tail = tail.await.unwrap_or_default();
             let last = tail.lines().rev().find(|l| !l.trim().is_empty()).unwrap_or("it printed nothing").to_string();
-            let how = std::os::unix::process::ExitStatusExt::signal(&status)
+            let signal = std::os::unix::process::ExitStatusExt::signal(&status);
+            // Not a plug-in's fault, so nothing may stand in for what it worked on.
+            if signal == Some(9) {
+                return Err(Error::new(Kind::Killed, format!("{subject}: {verb} was killed by signal 9"))
+                    .hint("most likely for lack of memory: free some or give a lower --jobs, and run the same command again; what is finished is kept"));
+            }
+            let how = signal
                 .map(|s| format!("was killed by signal {s}{}", if s == 11 { " (segmentation fault in a plug-in)" } else { "" }))
                 .unwrap_or_else(|| format!("ended with {status}"));
             Err(Error::new(Kind::Crashed, format!("{subject}: {verb} {how}")).caused_by(last))
@@ -285,7 +291,8 @@ mod tests {
         assert!(text.contains("a.mp4: chunk was killed by signal 11 (segmentation fault in a plug-in)"), "{text}");
         // With GST_DEBUG set somebody reads along.
         assert!(text.contains("assertion failed: x > 0") || std::env::var_os("GST_DEBUG").is_some(), "{text}");
-        assert!(fault("kill -KILL $$", LONG).await.report().contains("was killed by signal 9"));
+        let killed = fault("kill -KILL $$", LONG).await;
+        assert!(killed.kind() == Kind::Killed && killed.report().contains("was killed by signal 9"), "{}", killed.report());
         let silent = fault("exit 0", LONG).await.report();
         assert!(silent.contains("exit status: 0") && silent.contains("it printed nothing"), "{silent}");
     }

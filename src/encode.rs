@@ -145,9 +145,10 @@ impl Encode {
             false => None,
         };
         let segments = crate::plan::samples(&plan);
-        let (width, _) = queue::width(&plan, &sources, self.jobs);
+        let (width, why) = queue::width(&plan, &sources, self.jobs);
+        why.into_iter().for_each(|w| ctx.note(w));
         let jobs = queue::samples(&plan, &segments, &sources, &seen, &self.fragments, &claim, width);
-        let measured = queue::measure(jobs, &segments, &claim, ctx).await?;
+        let measured = queue::measure(jobs, &segments, &claim, width, ctx).await?;
         crate::plan::from_samples(&mut plan, &measured);
         let left_out = crate::plan::leave_out(&mut plan);
         Ok(Foretold { plan, left_out, heard })

@@ -35,6 +35,8 @@ pub enum Kind {
     Cancelled,
     /// A child process died or hung: a plug-in's fault more often than ours.
     Crashed,
+    /// Somebody killed a child process: most often the kernel, for lack of memory.
+    Killed,
     /// Cannot happen; a defect of Rivulet.
     Bug,
 }
@@ -54,7 +56,7 @@ impl Kind {
 
     /// Whether the same call may succeed when tried again, unchanged.
     pub fn retryable(self) -> bool {
-        matches!(self, Kind::Unavailable | Kind::Crashed)
+        matches!(self, Kind::Unavailable | Kind::Crashed | Kind::Killed)
     }
 }
 

@@ -569,3 +569,16 @@ fn voice_and_picture_stay_together() {
         }
     }
 }
+
+/// x264 is loaded by a plug-in, and calls the program's memalign only where the linker exports it (`src/memalign.rs`).
+#[test]
+#[cfg(all(target_os = "linux", target_env = "gnu", not(target_feature = "crt-static")))]
+fn libraries_find_the_programs_memalign() {
+    let program = env!("CARGO_BIN_EXE_rivulet");
+    let nm = std::process::Command::new("nm")
+        .args(["--dynamic", "--defined-only", program])
+        .output()
+        .expect("nm comes with the linker (binutils)");
+    let names = String::from_utf8_lossy(&nm.stdout).into_owned();
+    assert!(names.lines().any(|l| l.ends_with(" memalign")), "{}", String::from_utf8_lossy(&nm.stderr));
+}

@@ -144,7 +144,8 @@ fn names(code: &str, name: &str) -> bool {
 
 /// Broken rules in one file, as sentences.
 fn faults(file: &str, code: &str) -> Vec<String> {
-    if file == "main.rs" || file == "lib.rs" {
+    // `memalign.rs` is the program's, not the library's: the only unsafe code.
+    if matches!(file, "main.rs" | "lib.rs" | "memalign.rs") {
         return Vec::new();
     }
     let mut found = Vec::new();

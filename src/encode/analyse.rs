@@ -1,4 +1,4 @@
-//! The recording's pictures looked at once, before the plan: features for the timeline, and the few pictures that slides
+//! The recording's pictures looked at once, before the plan: features for the timeline, and the pictures that slides and screens
 //! consist of kept aside, so that nothing is decoded twice for them.
 
 use super::decoder::{Decoded, Decoder, init};

@@ -116,20 +116,20 @@ pub fn samples(
 pub fn width(plan: &Plan, sources: &[Source], wanted: Option<usize>) -> (usize, Option<String>) {
     let cores = std::thread::available_parallelism().map(|n| n.get()).unwrap_or(1);
     let wanted = wanted.unwrap_or(cores).max(1);
-    let each = crate::plan::chunk_memory(&plan.rungs, sources);
-    let Some(free) = available_memory() else { return (wanted, None) };
-    let fitting = (free / each.max(1)).max(1) as usize;
-    match fitting < wanted {
-        true => (
-            fitting,
-            Some(format!(
-                "{} of memory are free and a chunk takes {}: {fitting} instead of {wanted} at once",
-                crate::units::Bytes(free),
-                crate::units::Bytes(each)
-            )),
-        ),
-        false => (wanted, None),
+    match available_memory() {
+        Some(free) => fitting(free, crate::plan::chunk_memory(&plan.rungs, sources), wanted),
+        None => (wanted, None),
     }
+}
+
+/// How many chunks of `each` bytes fit into `free` ones, of those wanted; why, where it is fewer.
+fn fitting(free: u64, each: u64, wanted: usize) -> (usize, Option<String>) {
+    let fitting = (free / each.max(1)).max(1) as usize;
+    if fitting >= wanted {
+        return (wanted, None);
+    }
+    let (free, each) = (crate::units::Bytes(free), crate::units::Bytes(each));
+    (fitting, Some(format!("{free} of memory are free and a chunk takes {each}: {fitting} instead of {wanted} at once")))
 }
 
 /// MemAvailable of /proc/meminfo (proc(5)), bytes.
@@ -197,8 +197,8 @@ pub async fn run(plan: &Plan, jobs: Vec<Job>, permits: Arc<tokio::sync::Semaphor
             Ok((_, Ok(()))) => {}
             Ok((job, Err(e))) if matches!(e.kind(), Kind::BadMedia | Kind::Crashed) => without_picture.push((job, e)),
             Ok((_, Err(e))) => {
-                // A full disk or a stop is not cured by the other chunks.
-                if matches!(e.kind(), Kind::Cancelled | Kind::Limit | Kind::Denied | Kind::Usage) {
+                // A full disk, no memory or a stop is not cured by the other chunks.
+                if matches!(e.kind(), Kind::Cancelled | Kind::Limit | Kind::Killed | Kind::Denied | Kind::Usage) {
                     permits.close();
                 }
                 let outranks = first_error.as_ref().is_none_or(|f| f.kind() == Kind::Bug && e.kind() != Kind::Bug);
@@ -221,13 +221,15 @@ fn span(boundaries: &[crate::units::MediaTime]) -> f64 {
     boundaries.last().map(|end| end.seconds() - boundaries[0].seconds()).unwrap_or(0.0)
 }
 
-/// Makes sample segments, and says what each of `segments` came to on every rung: bytes of coded pictures. What fails is left
+/// Makes sample segments, `width` children at a time, and says what each of `segments` came to on every rung: bytes of coded pictures. What fails is left
 /// out: the encoder meets it again and tells it better.
-pub async fn measure(jobs: Vec<Job>, segments: &[usize], claim: &Claim, ctx: &Ctx) -> Result<Vec<(usize, Vec<u64>)>> {
+pub async fn measure(jobs: Vec<Job>, segments: &[usize], claim: &Claim, width: usize, ctx: &Ctx) -> Result<Vec<(usize, Vec<u64>)>> {
+    let permits = Arc::new(tokio::sync::Semaphore::new(width));
     let mut set = tokio::task::JoinSet::new();
     for job in jobs {
-        let ctx = ctx.clone();
+        let (permits, ctx) = (permits.clone(), ctx.clone());
         set.spawn(async move {
+            let _permit = permits.acquire().await.map_err(|e| Error::bug("the queue is closed").caused_by(e))?;
             let name = job.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let seconds: f64 = job.chunks.iter().map(|c| span(&c.boundaries)).sum();
             let limits = Limits::wall(1200 + 60 * seconds as u64);
@@ -290,4 +292,19 @@ pub fn health(plan: &Plan, part: Part, claim: &Claim) -> Health {
         all.fault = all.fault.or(h.fault);
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fewer_chunks_run_where_memory_is_short_and_it_is_said() {
+        let chunk = 600_000_000;
+        assert_eq!(fitting(1_300_000_000, chunk, 2), (2, None));
+        let (width, why) = fitting(1_100_000_000, chunk, 2);
+        assert_eq!((width, why.as_deref()), (1, Some("1.10 GB of memory are free and a chunk takes 600.00 MB: 1 instead of 2 at once")));
+        // One always runs: the kernel may find more than it says.
+        assert_eq!(fitting(1_000_000, chunk, 4).0, 1);
+    }
 }

@@ -307,6 +307,9 @@ fn encoders_look_less_far_ahead_where_a_chunk_would_not_fit() {
     assert!(large.iter().zip(&small).all(|(large, small)| large < small && *large >= memory::LEAST_LOOKAHEAD), "{small:?} {large:?}");
     lookahead(1080, "campus");
     lookahead(1080, "edge");
+    // Of 4K the decoder alone takes too much: as little ahead as may be, and it is done nevertheless.
+    let plan = make(&[source(3840, 2160, at_25(20), 20.0)], "rural-3g").unwrap();
+    assert!(plan.rungs.iter().all(|r| r.lookahead == memory::LEAST_LOOKAHEAD));
 }
 
 #[test]
