@@ -327,7 +327,9 @@ fn chunk_inodes(work: &Path) -> BTreeMap<String, u64> {
     // A second plan for the same request would make everything again.
     assert!(plans.len() <= 1, "{} plans: {:?}", plans.len(), plans.iter().map(|p| p.file_name()).collect::<Vec<_>>());
     let files = plans.iter().flat_map(|p| std::fs::read_dir(p.path()).into_iter().flatten().flatten());
-    let chunks = files.filter(|e| e.file_name().to_string_lossy().ends_with(".chunk"));
+    // One that is being written is `.tmp-PID-cNNNNN.chunk`; a kill may leave it for the next run to clear.
+    let named = |e: &std::fs::DirEntry| e.file_name().into_string().unwrap();
+    let chunks = files.filter(|e| named(e).ends_with(".chunk") && !named(e).starts_with('.'));
     chunks.map(|e| (e.file_name().into_string().unwrap(), e.metadata().unwrap().ino())).collect()
 }
 
