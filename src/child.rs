@@ -49,9 +49,10 @@ const ENCODERS: &[&str] = &["chunk", "search", "stills"];
 /// (mallopt(3), M_PERTURB).
 const ZEROED: &[(&str, &str)] = &[("MALLOC_PERTURB_", "255")];
 
-/// glibc keeps an arena per thread: one holds least, and costs no more (`src/memalign.rs` has the rest). By default it also gives back to the system what x264 frees at a segment's end,
-/// and the kernel clears page after page of it for the next segment's encoders: with thresholds of 1 and 4 MB a slide lecture of
-/// 141 s took 5.1 CPU s in the kernel, with these 1.5 (docs/pipeline.md). 32 MiB is the highest that glibc takes.
+/// glibc keeps an arena per thread: one holds least, and costs no more (`src/memalign.rs` has the rest). By default it also gives
+/// back to the system what x264 frees at a segment's end, and the kernel clears page after page of it for the next segment's
+/// encoders: with thresholds of 1 and 4 MB a slide lecture of 141 s took 5.1 CPU s in the kernel, with these 1.5
+/// (docs/pipeline.md). 32 MiB is the highest that glibc takes.
 const LEAN: &[(&str, &str)] = &[("MALLOC_ARENA_MAX", "1"), ("MALLOC_MMAP_THRESHOLD_", "33554432"), ("MALLOC_TRIM_THRESHOLD_", "268435456")];
 
 /// Runs `verb` in a child. `subject` says for error messages what it works on ("a.mp4, 60.0 to 120.0 s").

@@ -17,7 +17,7 @@ pub mod spool;
 pub mod units;
 
 use crate::child::{self, Limits};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::package;
 use crate::pipeline::Fragments;
 use crate::progress::{Ctx, Event, Unit};
@@ -245,7 +245,7 @@ async fn attempt<J: Serialize, R: serde::de::DeserializeOwned>(
         parts => format!("the sound of {} ({} parts)", voice.task, parts.len()),
     };
     match child::run(verb, &subject, job, limits, ctx, &mut *report).await {
-        Err(e) if e.kind() == Kind::Crashed => {
+        Err(e) if e.kind().retryable() => {
             ctx.warn(format!("{}; trying once more", e.what()));
             child::run(verb, &subject, job, limits, ctx, report).await
         }

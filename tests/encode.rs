@@ -584,3 +584,39 @@ fn libraries_find_the_programs_memalign() {
     let names = String::from_utf8_lossy(&nm.stdout).into_owned();
     assert!(names.lines().any(|l| l.ends_with(" memalign")), "{}", String::from_utf8_lossy(&nm.stderr));
 }
+
+/// Children that the kernel kills for lack of memory: no other quality, no card and no missing slides stand in for what they did
+/// not do. The run says it and ends, and the same command makes the same bytes once there is memory.
+#[test]
+fn a_killed_child_changes_no_byte() {
+    let Some(recording) = fixture("lecture.mp4") else { return };
+    let run = Run::new();
+    let profile = slide_profile(run.dir(), "p", 10.0);
+    let encode = |work: &str, out: &Path| {
+        let mut command = run.command();
+        command.env("RIVULET_WORK", run.dir().join(work)).arg("encode").arg(&recording);
+        command.arg("-o").arg(out).arg("--profile").arg(&profile);
+        command
+    };
+    let whole = run.dir().join("whole");
+    assert!(encode("w", &whole).output().unwrap().status.success());
+    for verb in ["search", "chunk", "stills", "voice"] {
+        let (out, work) = (run.dir().join(verb), format!("w-{verb}"));
+        let mut parent = started(encode(&work, &out));
+        let mut killed = 0;
+        while !parent.ended() {
+            for child in parent.children(verb) {
+                killed += 1;
+                std::process::Command::new("kill").args(["-9", &child.to_string()]).status().unwrap();
+            }
+            std::thread::yield_now();
+        }
+        let (code, err) = parent.end_with_stderr();
+        // The search is not tried again: it may have been a third of the work.
+        assert!(killed >= if verb == "search" { 1 } else { 2 }, "{verb}: {killed} killed, {err}");
+        assert!(code == Some(1) && err.contains("was killed by signal 9") && err.contains("lower --jobs"), "{verb}: {code:?} {err}");
+        assert!(!out.exists(), "{verb}");
+        assert!(encode(&work, &out).output().unwrap().status.success(), "{verb}");
+        assert_eq!(digests(&whole), digests(&out), "{verb}");
+    }
+}

@@ -221,8 +221,8 @@ fn span(boundaries: &[crate::units::MediaTime]) -> f64 {
     boundaries.last().map(|end| end.seconds() - boundaries[0].seconds()).unwrap_or(0.0)
 }
 
-/// Makes sample segments, `width` children at a time, and says what each of `segments` came to on every rung: bytes of coded pictures. What fails is left
-/// out: the encoder meets it again and tells it better.
+/// Makes sample segments, `width` children at a time, and says what each of `segments` came to on every rung: bytes of coded
+/// pictures. What fails is left out: the encoder meets it again and tells it better.
 pub async fn measure(jobs: Vec<Job>, segments: &[usize], claim: &Claim, width: usize, ctx: &Ctx) -> Result<Vec<(usize, Vec<u64>)>> {
     let permits = Arc::new(tokio::sync::Semaphore::new(width));
     let mut set = tokio::task::JoinSet::new();

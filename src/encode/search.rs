@@ -91,7 +91,8 @@ pub async fn search(plan: &Plan, job: impl FnOnce(&[usize]) -> stills::Job, work
             let _ = cache.put(KIND, &key, &found);
             Ok(Some(found))
         }
-        Err(e) if e.kind() == Kind::Cancelled => Err(e),
+        // Without memory it is not to be another plan.
+        Err(e) if matches!(e.kind(), Kind::Cancelled | Kind::Killed) => Err(e),
         Err(e) => {
             ctx.warn(format!("the floor keeps the profile's CRF: {}", e.what()));
             Ok(None)

@@ -1,5 +1,5 @@
-//! The pictures that slides and screens consist of, kept from the analysis for the encoders: one file of compressed 8-bit pictures and
-//! an index. A saving, never a need: what is not in it is decoded again.
+//! The pictures that slides and screens consist of, kept from the analysis for the encoders: one file of compressed 8-bit
+//! pictures and an index. A saving, never a need: what is not in it is decoded again.
 
 use crate::error::{Error, Result, ResultExt};
 use crate::picture::{Colour, Frame};
@@ -14,8 +14,8 @@ use std::path::Path;
 const PICTURES: &str = "pictures";
 const INDEX: &str = "pictures.json";
 
-/// Bytes that are kept of a second of recording in the long run: half a dozen screens of text that somebody types into. What needs
-/// more, a camera's pictures, is decoded again.
+/// Bytes that are kept of a second of recording in the long run: half a dozen screens of text that somebody types into. What
+/// needs more, a camera's pictures, is decoded again.
 const PER_SECOND: f64 = 1e6;
 /// As many are kept in a burst.
 const BURST: f64 = 64e6;

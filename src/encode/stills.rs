@@ -256,7 +256,7 @@ pub async fn run(jobs: Vec<Job>, permits: Arc<tokio::sync::Semaphore>, ctx: &Ctx
     let mut failed = Vec::new();
     while let Some(ended) = set.join_next().await {
         match ended.map_err(|e| Error::bug("a task broke").caused_by(e))? {
-            Err(e) if matches!(e.kind(), Kind::Cancelled | Kind::Limit | Kind::Denied) => return Err(e),
+            Err(e) if matches!(e.kind(), Kind::Cancelled | Kind::Limit | Kind::Killed | Kind::Denied) => return Err(e),
             Err(e) => failed.push(format!("stills could not be made: {}", e.what())),
             Ok(()) => {}
         }

@@ -156,6 +156,18 @@ impl Started {
         let mut line = String::new();
         (self.out.read_line(&mut line).unwrap() > 0).then_some(line)
     }
+    pub fn ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+    /// Its children that do this, by process number.
+    pub fn children(&self, verb: &str) -> Vec<u32> {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).into_iter().flatten().flatten();
+        let lists = threads.filter_map(|t| std::fs::read_to_string(t.path().join("children")).ok());
+        let all: Vec<u32> = lists.flat_map(|l| l.split_whitespace().filter_map(|n| n.parse().ok()).collect::<Vec<_>>()).collect();
+        let does =
+            |n: &u32| std::fs::read_to_string(format!("/proc/{n}/cmdline")).is_ok_and(|c| c.ends_with(&format!("\0child\0{verb}\0")));
+        all.into_iter().filter(does).collect()
+    }
     /// kill -9
     pub fn kill(mut self) {
         let _ = self.child.kill();
