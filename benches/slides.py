@@ -158,7 +158,7 @@ def cpu(recording, directory, result):
 
 def quality(recording, source, package, tops, floor, most, result):
     """OCR errors and SSIMULACRA2 of the pictures of `tops` (name: playlist) and of the floor."""
-    seconds = moments(package, most)
+    seconds = [source.at_rest(s) for s in moments(package, most)]
     size = (source.width, source.height)
     with tempfile.TemporaryDirectory(dir=common.OUT) as scratch:
         scratch = Path(scratch)

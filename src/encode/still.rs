@@ -209,9 +209,10 @@ pub fn figure_areas(picture: &Frame, words: &[Word]) -> Vec<Area> {
                 }
             }
         }
-        // Nine squares are about a hundred pixels each way; a thin winding group is an ornament.
+        // Nine squares are about a hundred pixels each way; a thin winding group is an ornament, and one row or column of squares
+        // a bar of icons or a shaded edge.
         let (width, height) = (right + 1 - left, bottom + 1 - top);
-        if cells >= 9 && cells * 2 >= width * height {
+        if cells >= 9 && cells * 2 >= width * height && width.min(height) >= 2 {
             found.push((cells, Area { x: left * CELL, y: top * CELL, width: width * CELL, height: height * CELL }));
         }
     }
@@ -270,6 +271,8 @@ mod tests {
         assert!(figure_areas(&frame(|_, _| 235), &[]).is_empty());
         let tiny = Frame::new(Size { width: 8, height: 8 });
         assert!(figure_areas(&tiny, &[]).is_empty());
+        let bar = frame(|x, y| if (96..128).contains(&y) { (x * 37 % 97 + y * 53 % 89) as u8 } else { 235 });
+        assert!(figure_areas(&bar, &[]).is_empty(), "a bar of icons");
     }
 
     #[test]
