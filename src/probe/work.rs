@@ -408,7 +408,7 @@ fn access(path: &Path, scan: &Scan, track: &Track, video: &Video, times: &Times,
     if facts::access(&reach) == Access::Sequential {
         return Ok(Access::Sequential);
     }
-    for at in facts::trials(&times.ns) {
+    for at in facts::trials(&times.ns, &keys_ns) {
         let mut flow = Flow::new(path, Depth::Decoded { video: Some(track.id.clone()), audio: false }, true)?;
         if flow.seek(at.saturating_sub(SEEK_MARGIN_NS), alive).is_err() {
             return Ok(Access::Sequential);
