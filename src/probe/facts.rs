@@ -1,7 +1,7 @@
 //! The decisions of probe, pure: what packet times say about frame times, cadence, cuts and access.
 
-use super::{Access, SEEK_MARGIN_NS};
 use super::flow::Packet;
+use super::{Access, SEEK_MARGIN_NS};
 use crate::units::FrameRate;
 
 /// Frame times out of packets or decoded pictures: rising, each once.
