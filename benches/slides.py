@@ -15,7 +15,8 @@ Bytes   all that master.m3u8 leads to (rungs, voices, playlists) against the fMP
           slides never need them; a keyframe every 2 s (1.13), stereo AAC of 64k, all pictures.
         No rung above the recording; what ffmpeg made is kept in target/bench/peers while its command is the same.
 Legible Top rung against their top rung, and our floor, on the picture that is on the screen in the middle of each slide
-        (package.json; else of each segment), at the recording's size. OCR error: characters that came out otherwise than
+        (package.json; else of each segment), or at the nearest time, 1 s away at most, at which nothing moves in the recording (what was
+        moved is said: a pointer lags in rungs of fewer pictures, which is not looked for here), at the recording's size. OCR error: characters that came out otherwise than
         in the source (Tesseract vie+eng, psm 11), of words that OCR is sure of and reads in the same way when the
         source's picture is coded at CRF 10 and 16. "Itself" is the same at CRF 13: what OCR makes of noise alone.
         The floor is held to the words that no top rung has wrong.
@@ -158,7 +159,10 @@ def cpu(recording, directory, result):
 
 def quality(recording, source, package, tops, floor, most, result):
     """OCR errors and SSIMULACRA2 of the pictures of `tops` (name: playlist) and of the floor."""
-    seconds = [source.at_rest(s) for s in moments(package, most)]
+    middles = moments(package, most)
+    seconds = [source.at_rest(s) for s in middles]
+    moved = [f"{b - a:+.2f}" for a, b in zip(middles, seconds) if a != b]
+    print(f"slides: {len(moved)} of {len(seconds)} pictures are of a time nearby at which nothing moves: {', '.join(moved) or 'none'} s", file=sys.stderr, flush=True)
     size = (source.width, source.height)
     with tempfile.TemporaryDirectory(dir=common.OUT) as scratch:
         scratch = Path(scratch)

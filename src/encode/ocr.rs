@@ -6,7 +6,7 @@
 //! in Vietnamese slides that `vie` (0.2 to 0.5) misses, and `eng` alone loses every diacritic.
 
 use crate::cache::Cache;
-use crate::error::{Error, Result, ResultExt};
+use crate::error::{Error, Kind, Result, ResultExt};
 use crate::legible::{self, Word};
 use crate::picture::Frame;
 use crate::units::{Area, Digest, Hasher};
@@ -171,6 +171,10 @@ impl Ocr {
         let status = child.wait().doing(|| "cannot wait for Tesseract".into())?;
         match text {
             Some(text) if status.success() => Ok(String::from_utf8_lossy(&text).into_owned()),
+            // The kernel, for lack of memory; our own limit is above.
+            _ if std::os::unix::process::ExitStatusExt::signal(&status) == Some(9) => {
+                Err(Error::new(Kind::Killed, "Tesseract was killed").hint("memory may be short: see what else runs on this machine"))
+            }
             _ => Err(Error::failed(format!("Tesseract failed ({status})"))),
         }
     }

@@ -124,8 +124,9 @@ pub fn access(reach: &Reach) -> Access {
     if seek { Access::Seek } else { Access::Sequential }
 }
 
-/// Where to try seeking: a third in, two thirds in, and so that the very last picture is reached. The first two where a seek, which
+/// Where to try seeking: a third in, two thirds in, and so that the very last picture is reached. The first where a seek, which
 /// goes [`SEEK_MARGIN_NS`] before, lands behind a keyframe: a screen recorder's are eight seconds apart, and all from one on is decoded.
+/// The others where it falls: a demuxer that goes to the nearest keyframe, not to the one before, is to be found out.
 pub fn trials(frames_ns: &[u64], keys_ns: &[u64]) -> Vec<u64> {
     let (Some(first), Some(last)) = (frames_ns.first(), frames_ns.last()) else { return Vec::new() };
     let near = |at: u64| frames_ns[frames_ns.partition_point(|f| *f < at).min(frames_ns.len() - 1)];
@@ -134,7 +135,7 @@ pub fn trials(frames_ns: &[u64], keys_ns: &[u64]) -> Vec<u64> {
         let key = keys_ns[..keys_ns.partition_point(|k| k + SEEK_MARGIN_NS < at)].last();
         near(key.map_or(at, |k| k + SEEK_MARGIN_NS + BEHIND_KEY_NS).min(at))
     };
-    vec![behind_key(first + span / 3), behind_key(first + span / 3 * 2), near(last.saturating_sub(1_000_000_000))]
+    vec![behind_key(first + span / 3), near(first + span / 3 * 2), near(last.saturating_sub(1_000_000_000))]
 }
 
 /// No decoder or demuxer takes this for the keyframe itself.
@@ -189,13 +190,13 @@ mod tests {
     fn seeks_are_tried_behind_keyframes_and_to_the_end() {
         let frames = cadence(25.0, 2500);
         let keys: Vec<u64> = (0..12).map(|i| i * 8_320_000_000).collect();
-        // A third of 100 s: the keyframe at 24.96 s is the last one that a seek 2 s before 33.3 s may need; 62.4 s wants 64.5.
+        // A third of 100 s: the keyframe at 24.96 s is the last one that a seek 2 s before 33.3 s may need.
         let seconds = |keys: &[u64]| trials(&frames, keys).into_iter().map(|ns| ns as f64 / 1e9).collect::<Vec<_>>();
-        assert_eq!(seconds(&keys), [27.08, 60.36, 98.96]);
-        assert_eq!(seconds(&[0]), [2.12, 2.12, 98.96]);
+        assert_eq!(seconds(&keys), [27.08, 66.64, 98.96]);
+        assert_eq!(seconds(&[0]), [2.12, 66.64, 98.96]);
         assert_eq!(seconds(&[]), [33.32, 66.64, 98.96]);
         // Keyframes closer than the margin move nothing by more than their distance.
-        assert_eq!(seconds(&frames.iter().copied().step_by(25).collect::<Vec<_>>()), [33.12, 66.12, 98.96]);
+        assert_eq!(seconds(&frames.iter().copied().step_by(25).collect::<Vec<_>>()), [33.12, 66.64, 98.96]);
         assert!(trials(&[], &keys).is_empty());
     }
 
