@@ -100,7 +100,7 @@ pub async fn search(plan: &Plan, job: impl FnOnce(&[usize]) -> stills::Job, work
     }
 }
 
-const KIND: &str = "floor-crf-4";
+const KIND: &str = "floor-crf-5";
 
 /// One slide to be judged.
 struct Sample {
@@ -138,9 +138,14 @@ pub fn run(job: Job, reporter: &mut Reporter) -> Result<Found> {
     if samples.is_empty() {
         return Err(Error::bad_media("no slide could be decoded to be judged"));
     }
-    let mut tries = Vec::new();
+    let mut tries: Vec<Try> = Vec::new();
     for step in 0..TRIES {
-        let this = judge.try_at(job.floor.crf.saturating_sub(STEP * step), &mut samples, reporter)?;
+        let coded = judge.code_all(job.floor.crf.saturating_sub(STEP * step), &samples, reporter)?;
+        // The cap binds on all of them: there are no more bits to be had, and nothing is read to learn that.
+        if tries.last().is_some_and(|coarser| (coded.bytes as f64) < MORE * coarser.coded.bytes as f64) {
+            break;
+        }
+        let this = judge.try_of(coded, &mut samples, reporter)?;
         let verdict = judge.verdict(&this, &samples)?;
         if verdict.is_good() {
             return Ok(verdict.found);
@@ -160,12 +165,19 @@ fn choose(verdicts: &[Verdict]) -> usize {
 
 /// The slides at one CRF, an entry for each sample.
 struct Try {
-    crf: u32,
-    coded: Vec<Arc<Frame>>,
+    coded: Slides,
     /// Of each line.
     read: Vec<Vec<String>>,
     /// SSIMULACRA2 of the worst figure.
     figures: Vec<Option<f64>>,
+}
+
+/// The slides as they are seen at one CRF.
+struct Slides {
+    crf: u32,
+    pictures: Vec<Arc<Frame>>,
+    /// Of all of them.
+    bytes: u64,
 }
 
 struct Verdict {
@@ -196,6 +208,9 @@ impl Verdict {
 /// Less is noise: of letters, as a share, and of SSIMULACRA2.
 const LETTERS: f64 = 0.01;
 const SCORE: f64 = 1.0;
+
+/// A step in CRF costs a sixth more where nothing stops it.
+const MORE: f64 = 1.03;
 
 /// A coding that nobody can tell from the source: CRF, and a cap that never binds, bit/s.
 const NEARLY_LOSSLESS: (u32, u64) = (16, 50_000_000);
@@ -231,35 +246,44 @@ impl Judge<'_> {
         Ok(samples)
     }
 
-    fn try_at(&self, crf: u32, samples: &mut [Sample], reporter: &mut Reporter) -> Result<Try> {
-        let mut coded = Vec::new();
+    fn code_all(&self, crf: u32, samples: &[Sample], reporter: &mut Reporter) -> Result<Slides> {
+        let mut slides = Slides { crf, pictures: Vec::new(), bytes: 0 };
+        for sample in samples {
+            let (picture, bytes) = self.code(&sample.picture, crf, self.job.floor.max_bps)?;
+            slides.pictures.push(picture);
+            slides.bytes += bytes;
+            reporter.alive();
+        }
+        Ok(slides)
+    }
+
+    fn try_of(&self, coded: Slides, samples: &mut [Sample], reporter: &mut Reporter) -> Result<Try> {
         let mut figures = Vec::new();
-        for sample in samples.iter_mut() {
-            let shown = self.code(&sample.picture, crf, self.job.floor.max_bps)?;
+        for (sample, shown) in samples.iter().zip(&coded.pictures) {
             let mut worst = None;
             if !sample.figures.is_empty() {
-                let rgb = self.rgb(&shown)?;
+                let rgb = self.rgb(shown)?;
                 for (area, reference) in &sample.figures {
                     let score = reference.score(&rgb.part(*area)?)?;
                     worst = Some(worst.map_or(score, |w: f64| w.min(score)));
                 }
             }
-            coded.push(shown);
             figures.push(worst);
             reporter.alive();
         }
-        let read = self.read(samples, &coded, reporter)?;
+        let read = self.read(samples, &coded.pictures, reporter)?;
         self.prove(samples, &read, reporter)?;
         for sample in samples.iter_mut().filter(|s| s.is_whole() && s.whole.is_none()) {
             sample.whole = Some(Reference::new(&self.rgb(&sample.picture)?)?);
         }
-        Ok(Try { crf, coded, read, figures })
+        Ok(Try { coded, read, figures })
     }
 
     /// By what is known of the lines now.
     fn verdict(&self, of: &Try, samples: &[Sample]) -> Result<Verdict> {
         let worst = |a: Option<f64>, b: f64| Some(a.map_or(b, |a| a.min(b)));
-        let mut verdict = Verdict { found: Found { crf: of.crf, misread: None, figure_score: None, samples: samples.len() }, above: None };
+        let mut verdict =
+            Verdict { found: Found { crf: of.coded.crf, misread: None, figure_score: None, samples: samples.len() }, above: None };
         for (i, sample) in samples.iter().enumerate() {
             if let Some(rate) = lines::misread(&sample.lines, &of.read[i]) {
                 verdict.found.misread = Some(verdict.found.misread.map_or(rate, |m| m.max(rate)));
@@ -269,7 +293,7 @@ impl Judge<'_> {
                 verdict.above = worst(verdict.above, score - FIGURES);
             }
             if let Some(whole) = sample.whole.as_ref().filter(|_| sample.is_whole()) {
-                verdict.above = worst(verdict.above, whole.score(&self.rgb(&of.coded[i])?)? - WHOLE);
+                verdict.above = worst(verdict.above, whole.score(&self.rgb(&of.coded.pictures[i])?)? - WHOLE);
             }
         }
         Ok(verdict)
@@ -301,7 +325,7 @@ impl Judge<'_> {
         for (i, n) in &doubtful {
             let same = match fine.take().filter(|(of, _)| of == i) {
                 Some((_, same)) => same,
-                None => self.code(&samples[*i].picture, NEARLY_LOSSLESS.0, NEARLY_LOSSLESS.1)?,
+                None => self.code(&samples[*i].picture, NEARLY_LOSSLESS.0, NEARLY_LOSSLESS.1)?.0,
             };
             let area = samples[*i].lines[*n].area;
             asked.extend([(samples[*i].picture.clone(), area), (same.clone(), area)]);
@@ -316,7 +340,8 @@ impl Judge<'_> {
         Ok(())
     }
 
-    fn code(&self, picture: &Arc<Frame>, crf: u32, max_bps: u64) -> Result<Arc<Frame>> {
+    /// How it is seen, and what it costs in bytes.
+    fn code(&self, picture: &Arc<Frame>, crf: u32, max_bps: u64) -> Result<(Arc<Frame>, u64)> {
         let stills = &self.job.stills;
         let rung = RungPlan { max_bps, ..self.job.floor.clone() };
         recode(&stills.fragments, &rung, &self.job.preset, &stills.colour, picture, crf)
@@ -327,15 +352,24 @@ impl Judge<'_> {
     }
 }
 
-/// A picture as a player shows it when it has stood for a while on the floor at this CRF.
-fn recode(fragments: &Fragments, floor: &RungPlan, preset: &str, colour: &str, picture: &Arc<Frame>, crf: u32) -> Result<Arc<Frame>> {
+/// A picture as a player shows it when it has stood for a while on the floor at this CRF, and the bytes of that while.
+fn recode(
+    fragments: &Fragments,
+    floor: &RungPlan,
+    preset: &str,
+    colour: &str,
+    picture: &Arc<Frame>,
+    crf: u32,
+) -> Result<(Arc<Frame>, u64)> {
     let settings = Settings::new(fragments, &RungPlan { crf, ..floor.clone() }, preset, colour)?;
     let mut encoder = Encoder::start(&settings)?;
     for i in 0..REPEATS {
         encoder.push(picture, MediaTime::from_ticks(i * MediaTime::HZ))?;
     }
     encoder.end()?;
-    decode(fragments, encoder.finish(|| ())?, picture.size())
+    let coded = encoder.finish(|| ())?;
+    let bytes = coded.units.iter().map(|u| u.data.len() as u64).sum();
+    Ok((decode(fragments, coded, picture.size())?, bytes))
 }
 
 /// The last picture of a coded segment.
@@ -419,7 +453,7 @@ mod tests {
             predicted_segments: Vec::new(),
         };
         let distance = |crf| {
-            let shown = recode(&Fragments::built_in(), &floor, "medium", "bt709", &picture, crf).unwrap();
+            let (shown, _) = recode(&Fragments::built_in(), &floor, "medium", "bt709", &picture, crf).unwrap();
             picture.plane(0).iter().zip(shown.plane(0)).map(|(a, b)| a.abs_diff(*b) as u64).sum::<u64>() as f64
                 / picture.plane(0).len() as f64
         };
@@ -571,7 +605,7 @@ mod tests {
         (1..3).for_each(|i| frame.plane_mut(i).fill(128));
         let picture = Arc::new(frame);
         let distance = |(crf, max_bps)| {
-            let shown = judge.code(&picture, crf, max_bps).unwrap();
+            let (shown, _) = judge.code(&picture, crf, max_bps).unwrap();
             let sum: u64 = picture.plane(0).iter().zip(shown.plane(0)).map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
             sum as f64 / picture.plane(0).len() as f64
         };
@@ -587,6 +621,31 @@ mod tests {
         assert_eq!((lost.crf, lost.misread, lost.samples), (50 - STEP * (TRIES - 1), None, 2));
         let saved = found(&job(&dir.path().join("saved"), 27, &[&bold, &faint])).unwrap();
         assert!((22..=27).contains(&saved.crf) && saved.samples == 2, "{saved:?}");
+    }
+
+    /// A finer try that costs the same shows the same: the cap has all of it.
+    #[test]
+    fn a_capped_slide_is_not_tried_in_vain() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut capped = job(dir.path(), 42, &[&faint]);
+        capped.floor = RungPlan { max_bps: 4_000, buffer_ms: 1000, ..capped.floor };
+        assert_eq!(found(&capped).unwrap().crf, 42);
+        // That is how it is told.
+        let picture = Arc::new({
+            let mut frame = Frame::new(Size { width: 480, height: 270 });
+            let stride = frame.stride(0);
+            frame.plane_mut(0).iter_mut().enumerate().for_each(|(i, p)| *p = faint(i % stride, i / stride));
+            (1..3).for_each(|i| frame.plane_mut(i).fill(128));
+            frame
+        });
+        let samples = [Sample { picture, lines: Vec::new(), figures: Vec::new(), whole: None }];
+        let grows = |job: &Job| {
+            let judge = Judge { job, ocr: None, matrix: Matrix::of("bt709") };
+            let bytes = |crf| judge.code_all(crf, &samples, &mut Reporter::of_test()).unwrap().bytes as f64;
+            bytes(39) / bytes(42)
+        };
+        let free = Job { floor: RungPlan { max_bps: 2_000_000, ..capped.floor.clone() }, ..capped.clone() };
+        assert!(grows(&capped) < MORE && grows(&free) > MORE, "{} {}", grows(&capped), grows(&free));
     }
 
     #[test]
