@@ -10,7 +10,6 @@ mod commit;
 mod decoder;
 mod encoder;
 pub mod fingerprint;
-mod lines;
 pub mod ocr;
 pub mod pipelines;
 pub mod queue;

@@ -1,4 +1,4 @@
-//! Lines of text by which a coded slide is judged: each is read where the source has it, and alone. Pure: who reads is `ocr`.
+//! Lines of text by which a coded slide is judged: each is read where the source has it, and alone. Pure: who reads is `encode::ocr`.
 
 use crate::legible::{self, Word};
 use crate::units::{Area, Size};
