@@ -1,5 +1,6 @@
 //! What whole-binary tests of encoding need: a fresh directory, our fixtures, and what ffmpeg hears and sees.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -235,4 +236,25 @@ pub fn clicks(voice: &Path) -> Vec<f64> {
         }
     }
     clicks
+}
+
+/// SHA-256 by file name, from package.json; what differs by plan alone (package.json itself) is left out.
+pub fn digests(package: &Path) -> BTreeMap<String, String> {
+    let text = std::fs::read_to_string(package.join("package.json")).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let files = json["files"].as_object().unwrap();
+    files.iter().map(|(name, f)| (name.clone(), f["sha256"].as_str().unwrap().to_string())).collect()
+}
+
+/// Finished chunks of the one plan in a work directory, and which file each is: one that was made again is another.
+pub fn chunk_inodes(work: &Path) -> BTreeMap<String, u64> {
+    use std::os::unix::fs::MetadataExt;
+    let plans: Vec<_> = std::fs::read_dir(work.join("plans")).into_iter().flatten().flatten().collect();
+    // A second plan for the same request would make everything again.
+    assert!(plans.len() <= 1, "{} plans: {:?}", plans.len(), plans.iter().map(|p| p.file_name()).collect::<Vec<_>>());
+    let files = plans.iter().flat_map(|p| std::fs::read_dir(p.path()).into_iter().flatten().flatten());
+    // One that is being written is `.tmp-PID-cNNNNN.chunk`; a kill may leave it for the next run to clear.
+    let named = |e: &std::fs::DirEntry| e.file_name().into_string().unwrap();
+    let chunks = files.filter(|e| named(e).ends_with(".chunk") && !named(e).starts_with('.'));
+    chunks.map(|e| (e.file_name().into_string().unwrap(), e.metadata().unwrap().ino())).collect()
 }
