@@ -53,6 +53,7 @@ const PURE: &[(&str, &[&str])] = &[
     ("units", &["tokio", "fs", "process", "net", "thread"]),
     ("plan", &["tokio", "fs", "process", "net", "thread", "SystemTime", "Instant"]),
     ("legible", &["tokio", "fs", "process", "net", "thread", "SystemTime", "Instant"]),
+    ("encode/search/lines", &["gstreamer", "tokio", "fs", "process", "net", "thread", "SystemTime", "Instant"]),
     ("rate", &["tokio", "fs", "process", "net", "thread", "SystemTime", "Instant"]),
     ("package", &["tokio", "process", "net", "SystemTime", "Instant"]),
     ("captions", &["tokio", "fs", "process", "net", "thread", "SystemTime", "Instant"]),
