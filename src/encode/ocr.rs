@@ -324,6 +324,8 @@ pub mod tests {
             let error = impatient.read(&picture, None, &mut || ()).unwrap_err();
             assert!(error.report().contains(what), "{program}: {}", error.report());
         }
+        // By the kernel, for lack of memory: not for the picture's sake.
+        assert_eq!(ocr("sh|-c|kill -9 $$").read(&picture, None, &mut || ()).unwrap_err().kind(), Kind::Killed);
         assert_eq!(look_at(Path::new("/no/such/program")), None);
         assert_eq!(look_at(Path::new("false")), None);
     }
